@@ -1,0 +1,59 @@
+// Package layout names every collection and document: the one place where ids become document paths.
+package layout
+
+import (
+	"fmt"
+
+	"github.com/usherhq/usher/consumer/visitor"
+	"github.com/usherhq/usher/internal/store"
+)
+
+// Collection names. Names of collection groups are unique.
+const (
+	Tenants         = "tenants"
+	Identifications = "visitor_identifications"
+	Visitors        = "visitors"
+	UsageShards     = "usage_shards"
+	Routes          = "routes"
+)
+
+// TenantCollection is the collection of tenant records.
+func TenantCollection() store.Path { return Tenants }
+
+// Tenant is a tenant's record.
+func Tenant(t visitor.TenantID) (store.Path, error) { return store.NewPath(Tenants, string(t)) }
+
+// IdentificationCollection holds a tenant's identifications.
+func IdentificationCollection(t visitor.TenantID) (store.Path, error) {
+	return store.NewPath(Tenants, string(t), Identifications)
+}
+
+// Identification is one stored event.
+func Identification(t visitor.TenantID, e visitor.EventID) (store.Path, error) {
+	return store.NewPath(Tenants, string(t), Identifications, string(e))
+}
+
+// VisitorCollection holds a tenant's visitors.
+func VisitorCollection(t visitor.TenantID) (store.Path, error) {
+	return store.NewPath(Tenants, string(t), Visitors)
+}
+
+// Visitor is one visitor's profile.
+func Visitor(t visitor.TenantID, v visitor.VisitorID) (store.Path, error) {
+	return store.NewPath(Tenants, string(t), Visitors, string(v))
+}
+
+// UsageCollection holds a tenant's usage counters.
+func UsageCollection(t visitor.TenantID) (store.Path, error) {
+	return store.NewPath(Tenants, string(t), UsageShards)
+}
+
+// UsageShard is one shard of a tenant's counters for a month (YYYY-MM).
+func UsageShard(t visitor.TenantID, month string, shard int) (store.Path, error) {
+	return store.NewPath(Tenants, string(t), UsageShards, fmt.Sprintf("%s-%d", month, shard))
+}
+
+// Route is the record that a route value, such as a domain, belongs to a tenant.
+func Route(kind, value string) (store.Path, error) {
+	return store.NewPath(Routes, kind+":"+value)
+}
