@@ -35,7 +35,7 @@ func CheckWrite(w *Write) (size int, err error) {
 			return 0, code.New(code.Invalid, "write: bad field path in increment", nil)
 		}
 		for _, s := range w.Add[i].Field {
-			if err := checkName(s); err != nil {
+			if err := CheckName(s); err != nil {
 				return 0, err
 			}
 			n += len(s) + 1
@@ -48,7 +48,8 @@ func CheckWrite(w *Write) (size int, err error) {
 	return n + len(w.Path) + 32, nil
 }
 
-func checkName(s string) error {
+// CheckName reports whether a field can have this name: code.Invalid if not.
+func CheckName(s string) error {
 	if s == "" || len(s) > MaxSegment || !utf8.ValidString(s) ||
 		(len(s) >= 4 && s[:2] == "__" && s[len(s)-2:] == "__") {
 		return code.New(code.Invalid, "write: forbidden field name", nil)
@@ -62,7 +63,7 @@ func fieldsSize(f Fields, depth int) (int, error) {
 	}
 	n := 0
 	for i := range f {
-		if err := checkName(f[i].Name); err != nil {
+		if err := CheckName(f[i].Name); err != nil {
 			return 0, err
 		}
 		m, err := valueSize(f[i].Value, depth, false)
@@ -71,14 +72,46 @@ func fieldsSize(f Fields, depth int) (int, error) {
 		}
 		n += len(f[i].Name) + 1 + m
 	}
+	if repeats(f) {
+		return 0, code.New(code.Invalid, "write: field named twice", nil)
+	}
 	return n, nil
 }
+
+// repeats reports whether two fields have one name. Most maps are small: looking is cheaper than a set.
+func repeats(f Fields) bool {
+	if len(f) > 64 {
+		names := make(map[string]struct{}, len(f))
+		for i := range f {
+			names[f[i].Name] = struct{}{}
+		}
+		return len(names) < len(f)
+	}
+	for i := range f {
+		n := f[i].Name
+		for j := range i {
+			// Names that are alike differ at the end.
+			if m := f[j].Name; len(m) == len(n) && m[len(m)-1] == n[len(n)-1] && m == n {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// nested is what a map or array counts for itself: without it a million empty ones would be no size.
+const nested = 4
 
 func valueSize(v any, depth int, inArray bool) (int, error) {
 	switch v := v.(type) {
 	case nil, bool:
 		return 1, nil
-	case int64, float64, time.Time:
+	case int64, float64:
+		return 8, nil
+	case time.Time:
+		if y := v.UTC().Year(); y < 1 || y > 9999 {
+			return 0, code.New(code.Invalid, "write: time out of range", nil)
+		}
 		return 8, nil
 	case string:
 		if !utf8.ValidString(v) {
@@ -88,12 +121,14 @@ func valueSize(v any, depth int, inArray bool) (int, error) {
 	case []byte:
 		return len(v), nil
 	case Fields:
-		return fieldsSize(v, depth+1)
+		n, err := fieldsSize(v, depth+1)
+		return n + nested, err
 	case []any:
 		if inArray {
 			return 0, code.New(code.Invalid, "write: array directly inside an array", nil)
 		}
-		return listSize(v, depth+1)
+		n, err := listSize(v, depth+1)
+		return n + nested, err
 	}
 	return 0, code.New(code.Invalid, "write: value of an unsupported type", nil)
 }

@@ -67,7 +67,7 @@ type Query struct {
 	Collection Path // a collection path
 	Where      []Filter
 	OrderBy    string // a top-level field; "" orders by document id
-	Descending bool
+	Descending bool   // only with OrderBy: Firestore does not scan ids backwards
 	// After continues behind a document of an earlier page (its path, and its OrderBy value when ordered).
 	After *Doc
 	Limit int // required, 1 to 1,000
@@ -88,3 +88,9 @@ type Filter struct {
 	Op    Op
 	Value any
 }
+
+// MarshalBinary encodes the version for another process.
+func (v Version) MarshalBinary() ([]byte, error) { return time.Time(v).MarshalBinary() }
+
+// UnmarshalBinary undoes MarshalBinary.
+func (v *Version) UnmarshalBinary(b []byte) error { return (*time.Time)(v).UnmarshalBinary(b) }
