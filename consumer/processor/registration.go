@@ -76,6 +76,10 @@ func (r Registration) Validate() error {
 			errs = append(errs, fmt.Errorf("settings.%s: bad or repeated id", s.ID))
 		}
 		seen[s.ID] = true
+		if !slices.Contains([]SettingType{Text, Integer, Boolean, List}, s.Type) {
+			errs = append(errs, fmt.Errorf("settings.%s: unknown type", s.ID))
+			continue
+		}
 		if s.Default != nil {
 			if _, err := s.convert(s.Default); err != nil {
 				errs = append(errs, fmt.Errorf("settings.%s: default: %w", s.ID, err))

@@ -18,7 +18,7 @@ type Stage string
 
 // The stages in the order in which a vendor works; a later stage is never undone by an earlier one.
 const (
-	StageResolved  Stage = "resolved"  // recognised
+	StageResolved  Stage = "resolved"  // recognized
 	StageQualified Stage = "qualified" // professional fields are there
 	StageEnriched  Stage = "enriched"  // full person and companies
 	StageValidated Stage = "validated" // an e-mail address was checked
@@ -187,7 +187,7 @@ type Page struct {
 type Session struct {
 	ID             string    `json:"id,omitempty"`
 	VendorVisitor  string    `json:"vendor_visitor_id,omitempty"`
-	Host           string    `json:"host,omitempty"`        // Unicode form, lower case, without port
+	Host           string    `json:"host,omitempty"`        // ASCII (punycode), lower case, without port and "www."
 	TrackingID     string    `json:"tracking_id,omitempty"` // the pixel
 	StartedAt      time.Time `json:"started_at,omitzero"`
 	EndedAt        time.Time `json:"ended_at,omitzero"`

@@ -27,7 +27,7 @@ const (
 	IdentifierLinkedIn IdentifierKind = "linkedin" // a profile URL, normalised
 )
 
-// Identifier is one thing by which a visitor is recognised.
+// Identifier is one thing by which a visitor is recognized.
 type Identifier struct {
 	Kind  IdentifierKind
 	Value string

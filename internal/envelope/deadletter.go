@@ -82,11 +82,13 @@ type ParkedMessage struct {
 
 // ParkedWebhook is an authentic request that ingest could make no event of.
 type ParkedWebhook struct {
-	Endpoint   string            `json:"endpoint"`
-	PathTenant string            `json:"path_tenant,omitempty"`
-	VerifiedID string            `json:"verified_id,omitempty"` // the delivery id whose signature verified
-	Headers    map[string]string `json:"headers,omitempty"`     // safe ones only
-	Body       []byte            `json:"body,omitempty"`        // compressed with Compress
+	Endpoint   string `json:"endpoint"`
+	PathTenant string `json:"path_tenant,omitempty"`
+	VerifiedID string `json:"verified_id,omitempty"` // the delivery id whose signature verified
+	// FunctionExecutionID is the execution that received it.
+	FunctionExecutionID string            `json:"function_execution_id,omitempty"`
+	Headers             map[string]string `json:"headers,omitempty"` // safe ones only
+	Body                []byte            `json:"body,omitempty"`    // compressed with Compress
 }
 
 // EncodeDeadLetter returns the message for a dead letter; it sets Class from Reason.

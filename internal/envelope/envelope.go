@@ -58,6 +58,9 @@ func Decode(m *queue.Message) (*Event, error) {
 	}
 	var env Event
 	if err := json.Unmarshal(m.Data, &env); err != nil || env.Event == nil {
+		if err != nil && newerSchema(m.Data) {
+			return nil, visitor.ErrNewerSchema
+		}
 		return nil, fmt.Errorf("%w: not an event message", visitor.ErrMalformed)
 	}
 	if err := env.Event.Check(); err != nil {
@@ -67,4 +70,15 @@ func Decode(m *queue.Message) (*Event, error) {
 		return nil, fmt.Errorf("%w: unknown raw_encoding", visitor.ErrMalformed)
 	}
 	return &env, nil
+}
+
+// newerSchema looks at the version alone: a later major version may have changed any type, and attributes can be
+// lost on the way.
+func newerSchema(b []byte) bool {
+	var v struct {
+		Event struct {
+			Schema string `json:"schema"`
+		} `json:"event"`
+	}
+	return json.Unmarshal(b, &v) == nil && visitor.NewerSchema(v.Event.Schema)
 }
