@@ -43,7 +43,7 @@ type Record struct {
 	// Routes are the values a tenant can be found by, most specific first.
 	Routes []Route
 	// Canonical is the record in canonical JSON without the per-attempt fields: the identity of an event
-	// that has no id.
+	// that has no id. It may be nil where VendorID is set.
 	Canonical []byte
 	// Raw is the record as the vendor sent it.
 	Raw []byte
