@@ -1,0 +1,86 @@
+package gcppubsub
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"cloud.google.com/go/pubsub/v2"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/usherhq/usher/internal/code"
+	"github.com/usherhq/usher/internal/queue"
+)
+
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	wait := &pubsub.ShutdownOptions{Timeout: -1}
+	tests := []struct {
+		name string
+		fc   queue.FlowControl
+		want pubsub.ReceiveSettings
+	}{
+		{
+			name: "one stream",
+			fc: queue.FlowControl{
+				MaxMessages: 100, MaxBytes: 1000, Lease: 20 * time.Second, MaxHold: time.Minute, Shutdown: time.Second,
+			},
+			want: pubsub.ReceiveSettings{
+				NumGoroutines: 1, MaxOutstandingMessages: 100, MaxOutstandingBytes: 1000,
+				MinDurationPerAckExtension: 20 * time.Second, MaxDurationPerAckExtension: 20 * time.Second,
+				MaxExtension: time.Minute, ShutdownOptions: wait,
+			},
+		},
+		{
+			name: "the bounds are shared by the streams",
+			fc:   queue.FlowControl{MaxMessages: 10, MaxBytes: 100, Streams: 4},
+			want: pubsub.ReceiveSettings{
+				NumGoroutines: 4, EnablePerStreamFlowControl: true,
+				MaxOutstandingMessages: 2, MaxOutstandingBytes: 25,
+				MinDurationPerAckExtension: 10 * time.Second, MaxDurationPerAckExtension: 10 * time.Second,
+				MaxExtension: time.Hour, ShutdownOptions: wait,
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if d := cmp.Diff(tt.want, settings(tt.fc.WithDefaults())); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestClassify(t *testing.T) {
+	t.Parallel()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	tests := []struct {
+		name string
+		ctx  context.Context
+		err  error
+		want code.Code
+	}{
+		{"nil", t.Context(), nil, code.OK},
+		{"the caller's context ended", ended, status.Error(codes.NotFound, ""), code.Canceled},
+		{"internal", t.Context(), status.Error(codes.Internal, ""), code.Internal},
+		{"aborted", t.Context(), status.Error(codes.Aborted, ""), code.Unavailable},
+		{"deadline", t.Context(), status.Error(codes.DeadlineExceeded, ""), code.Unavailable},
+		{"canceled by the connection", t.Context(), status.Error(codes.Canceled, ""), code.Unavailable},
+		{"already exists", t.Context(), status.Error(codes.AlreadyExists, ""), code.Conflict},
+		{"unknown", t.Context(), status.Error(codes.Unknown, ""), code.Unknown},
+		{"no status", t.Context(), errors.New("other"), code.Unknown},
+		{"the client's deadline", t.Context(), context.DeadlineExceeded, code.Unavailable},
+		{"oversized", t.Context(), pubsub.ErrOversizedMessage, code.TooLarge},
+		{"stopped", t.Context(), pubsub.ErrPublisherStopped, code.Unavailable},
+	}
+	for _, tt := range tests {
+		if err := classify(tt.ctx, "op", tt.err); code.Of(err) != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+		}
+	}
+}
