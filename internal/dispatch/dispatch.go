@@ -1,0 +1,204 @@
+// Package dispatch takes each received message through its tenant's processors to the committer and decides
+// whether it is acked, nacked or parked.
+//
+// A message is acked only after its effects are committed, or after the dead-letter topic has acknowledged it.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/usherhq/usher/consumer/processor"
+	"github.com/usherhq/usher/consumer/visitor"
+	"github.com/usherhq/usher/internal/commit"
+	"github.com/usherhq/usher/internal/directory"
+	"github.com/usherhq/usher/internal/envelope"
+	"github.com/usherhq/usher/internal/queue"
+	"github.com/usherhq/usher/internal/resolve"
+	"github.com/usherhq/usher/internal/tenant"
+)
+
+// Tenants finds tenant records.
+type Tenants interface {
+	// Get may answer from a cache; Fresh may not. Both return directory.ErrNotFound for an unknown tenant.
+	Get(ctx context.Context, id visitor.TenantID) (*tenant.Tenant, error)
+	Fresh(ctx context.Context, id visitor.TenantID) (*tenant.Tenant, error)
+}
+
+// Committer commits an event's effects.
+type Committer interface {
+	Add(ctx context.Context, it *commit.Item) error
+}
+
+// Options configure a [Dispatcher]. All are required.
+type Options struct {
+	Tenants     Tenants
+	Registry    *processor.Registry
+	Committer   Committer
+	DeadLetters queue.Publisher
+	// Resolver and Cookbook turn messages of cookbook publishers into events.
+	Resolver *resolve.Resolver
+	Cookbook *resolve.Endpoint
+	// Probe returns nil when the store answers again.
+	Probe            func(context.Context) error
+	Logger           *slog.Logger
+	Now              func() time.Time
+	ProcessorTimeout time.Duration // for a tenant's whole chain
+	PublishTimeout   time.Duration // for a dead letter
+	ProbeInterval    time.Duration // longest pause between probes
+	UnknownGrace     time.Duration // how old a message of an unknown tenant must be to be parked
+	Window           time.Duration // dedupe window: older messages are parked
+	MaxHold          time.Duration // how long a message is held while a system is away
+	CacheSize        int           // chains kept
+	SuccessSample    float64       // share of successful messages that are logged, 0 to 1
+}
+
+// Validate reports every problem at once.
+func (o *Options) Validate() error {
+	var errs []error
+	for what, missing := range map[string]bool{
+		"tenants": o.Tenants == nil, "registry": o.Registry == nil, "committer": o.Committer == nil,
+		"dead letters": o.DeadLetters == nil, "resolver": o.Resolver == nil, "cookbook": o.Cookbook == nil,
+		"probe": o.Probe == nil, "logger": o.Logger == nil, "now": o.Now == nil,
+	} {
+		if missing {
+			errs = append(errs, fmt.Errorf("%s: required", what))
+		}
+	}
+	for what, d := range map[string]time.Duration{
+		"processor timeout": o.ProcessorTimeout, "publish timeout": o.PublishTimeout, "probe interval": o.ProbeInterval,
+		"unknown grace": o.UnknownGrace, "window": o.Window, "max hold": o.MaxHold,
+	} {
+		if d <= 0 {
+			errs = append(errs, fmt.Errorf("%s: want more than 0", what))
+		}
+	}
+	if o.CacheSize < 1 {
+		errs = append(errs, errors.New("cache size: want at least 1"))
+	}
+	return errors.Join(errs...)
+}
+
+// Dispatcher handles messages. It is safe for concurrent use.
+type Dispatcher struct {
+	opts   Options
+	chains *chains
+	gate   *gate
+	ended  [outcomes]atomic.Int64
+}
+
+// New returns a dispatcher.
+func New(o Options) (*Dispatcher, error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("dispatch: %w", err)
+	}
+	ch, err := newChains(o.Registry, o.CacheSize)
+	if err != nil {
+		return nil, fmt.Errorf("dispatch: %w", err)
+	}
+	return &Dispatcher{opts: o, chains: ch, gate: newGate(o.Probe, o.ProbeInterval, o.Logger)}, nil
+}
+
+// Close ends probing. Call it after the last Handle has returned.
+func (d *Dispatcher) Close() { d.gate.close() }
+
+// Ready reports whether messages can be processed now.
+func (d *Dispatcher) Ready() bool { return d.gate.isOpen() }
+
+// Handle processes one message; it is a [queue.Handler].
+func (d *Dispatcher) Handle(ctx context.Context, m *queue.Message) queue.Disposition {
+	r := &report{m: m, start: time.Now()}
+	disposition := d.handle(ctx, r)
+	d.ended[r.outcome].Add(1)
+	d.log(ctx, r)
+	return disposition
+}
+
+// handle tries a message until it is stored, parked, or must be given back.
+func (d *Dispatcher) handle(ctx context.Context, r *report) queue.Disposition {
+	hold, cancel := context.WithTimeoutCause(ctx, d.opts.MaxHold, errHeldTooLong)
+	defer cancel()
+	for {
+		err := d.process(ctx, r)
+		if err == nil {
+			return queue.Ack
+		}
+		r.err = err
+		v, reason := judge(err)
+		switch v {
+		case verdictPark:
+			return d.park(ctx, r, reason)
+		case verdictHold:
+			d.gate.shut(ctx, err)
+			if d.gate.wait(hold) == nil {
+				continue
+			}
+		case verdictNack:
+		}
+		r.outcome = outcomeNacked
+		return queue.Nack
+	}
+}
+
+var errHeldTooLong = errors.New("message was held too long")
+
+// process is one try.
+func (d *Dispatcher) process(ctx context.Context, r *report) error {
+	if r.event == nil {
+		if err := d.decode(ctx, r); err != nil {
+			return err
+		}
+	}
+	t, err := d.tenant(ctx, r)
+	if err != nil {
+		return err
+	}
+	ch, err := d.chains.of(t)
+	if err != nil {
+		return err
+	}
+	effects, err := ch.run(ctx, r.event, d.opts.ProcessorTimeout)
+	if err != nil {
+		return err
+	}
+	if len(effects) == 0 {
+		r.outcome = outcomeFiltered
+		return nil
+	}
+	it := &commit.Item{
+		Event: r.event, Raw: r.raw, RawEncoding: r.rawEncoding, Tenant: t, Effects: effects, Bytes: len(r.m.Data),
+	}
+	// What was begun is finished even while receiving ends; the committer bounds its own time.
+	if err := d.opts.Committer.Add(context.WithoutCancel(ctx), it); err != nil {
+		return err
+	}
+	r.result = it.Result
+	r.outcome = outcomeStored
+	if it.Result.Duplicate {
+		r.outcome = outcomeDuplicate
+	}
+	return nil
+}
+
+// tenant finds the event's tenant. Unknown is believed only after an uncached read and of a message that is
+// not quite new: a webhook may come in the moment its tenant is created.
+func (d *Dispatcher) tenant(ctx context.Context, r *report) (*tenant.Tenant, error) {
+	t, err := d.opts.Tenants.Get(ctx, r.event.TenantID)
+	if errors.Is(err, directory.ErrNotFound) {
+		t, err = d.opts.Tenants.Fresh(ctx, r.event.TenantID)
+		if errors.Is(err, directory.ErrNotFound) && d.opts.Now().Sub(r.m.PublishTime) < d.opts.UnknownGrace {
+			return nil, errTooEarly
+		}
+	}
+	if err != nil {
+		return nil, unknownTenant(err)
+	}
+	if t.Status != tenant.Active {
+		return nil, park(envelope.ReasonTenantInactive, errInactive)
+	}
+	return t, nil
+}
