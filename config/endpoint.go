@@ -22,7 +22,7 @@ type Endpoint struct {
 // Auth is how an endpoint authenticates requests.
 type Auth struct {
 	Mode        AuthMode        `mapstructure:"mode" required:"true" enum:"standard_webhooks,hmac_sha256,shared_secret,url_token,unsigned" desc:"how a request proves that the vendor sent it"`
-	Header      string          `mapstructure:"header" format:"header" desc:"header of the secret (shared_secret) or of the signature (hmac_sha256)"`
+	Header      string          `mapstructure:"header" format:"header" desc:"header of the secret (shared_secret) or of the signature (hmac_sha256; X-Webhook-Signature by default)"`
 	Secrets     []redact.Secret `mapstructure:"secrets" desc:"secrets in force, several during rotation; comma separated in the environment"`
 	SecretsFile string          `mapstructure:"secrets_file" desc:"file with one secret a line, instead of secrets; relative to the configuration file"`
 	Tolerance   time.Duration   `mapstructure:"tolerance" default:"5m" min:"1s" max:"1h" why:"a replay is accepted for that long" desc:"how far a signed time may be off (standard_webhooks)"`

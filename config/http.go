@@ -7,9 +7,7 @@ type HTTP struct {
 	Host        string        `mapstructure:"host" format:"host" desc:"host or IP to listen on; empty for every interface"`
 	Port        int           `mapstructure:"port" alias:"PORT" min:"0" max:"65535" why:"0 takes a free port" desc:"port to listen on"`
 	MaxBody     int           `mapstructure:"max_body" min:"1024" max:"4194304" why:"an event with its payload fits a Pub/Sub message of 9 MB" desc:"most bytes of a webhook's body"`
-	MaxHeader   int           `mapstructure:"max_header" min:"4096" max:"1048576" why:"headers are read before authentication" desc:"most bytes of a request's headers"`
-	ReadTimeout time.Duration `mapstructure:"read_timeout" min:"1s" max:"5m" why:"slow senders hold connections" desc:"longest time to read a request"`
-	IdleTimeout time.Duration `mapstructure:"idle_timeout" min:"1s" max:"15m" why:"idle connections hold memory" desc:"how long an idle connection is kept"`
+	ReadTimeout time.Duration `mapstructure:"read_timeout" min:"1s" max:"5m" why:"slow senders hold connections" desc:"longest time to read a request and its body"`
 }
 
 // Validate reports every problem of the section.

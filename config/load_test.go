@@ -53,8 +53,8 @@ func completeConfig() *Config {
 		Tenants:  Tenants{Staleness: 5 * time.Second, CacheSize: 5000, UnknownGrace: 2 * time.Minute},
 		Identity: Identity{Window: 960 * time.Hour, Retention: 2160 * time.Hour},
 		HTTP: HTTP{
-			Host: "127.0.0.1", Port: 9090, MaxBody: 1 << 20, MaxHeader: 32 << 10,
-			ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+			Host: "127.0.0.1", Port: 9090, MaxBody: 1 << 20,
+			ReadTimeout: 10 * time.Second,
 		},
 		Endpoints: completeEndpoints(),
 	}

@@ -1,0 +1,250 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/usherhq/usher/config"
+	"github.com/usherhq/usher/consumer/processor"
+	"github.com/usherhq/usher/internal/code"
+	"github.com/usherhq/usher/internal/commit"
+	"github.com/usherhq/usher/internal/directory"
+	"github.com/usherhq/usher/internal/dispatch"
+	"github.com/usherhq/usher/internal/queue"
+	"github.com/usherhq/usher/internal/resolve"
+	"github.com/usherhq/usher/internal/source/mdblegacy"
+	"github.com/usherhq/usher/internal/store"
+)
+
+// Daemon receives messages and commits what their tenants' processors make of them.
+type Daemon struct {
+	cfg        *config.Config
+	backend    *Backend
+	logger     *slog.Logger
+	tenants    *directory.Directory
+	committer  *commit.Committer
+	dispatcher *dispatch.Dispatcher
+	subscriber queue.Subscriber
+	health     net.Listener
+	receiving  atomic.Bool
+}
+
+// NewDaemon builds a daemon and binds its health address; nothing is received yet. Run releases what it made.
+func NewDaemon(cfg *config.Config, b *Backend, logger *slog.Logger, more ...processor.Processor) (*Daemon, error) {
+	reg, err := NewRegistry(more...)
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{cfg: cfg, backend: b, logger: logger}
+	if d.health, err = net.Listen("tcp", cfg.Consumer.HealthAddr); err != nil {
+		return nil, fmt.Errorf("consumer.health_addr: %w", err)
+	}
+	if err := d.build(reg); err != nil {
+		return nil, errors.Join(err, d.health.Close())
+	}
+	return d, nil
+}
+
+func (d *Daemon) build(reg *processor.Registry) error {
+	var err error
+	if d.committer, err = newCommitter(d.cfg, d.backend.Store); err != nil {
+		return err
+	}
+	if d.tenants, err = NewDirectory(d.cfg, d.backend.Store, reg); err != nil {
+		return err
+	}
+	if d.dispatcher, err = d.newDispatcher(reg); err != nil {
+		d.tenants.Close()
+		return err
+	}
+	d.subscriber = d.backend.Queue.Subscriber(d.cfg.PubSub.Subscription, queue.FlowControl{
+		MaxMessages: d.cfg.PubSub.MaxMessages, MaxBytes: d.cfg.PubSub.MaxBytes, Streams: d.cfg.PubSub.Streams,
+		Lease: d.cfg.PubSub.Lease, MaxHold: d.cfg.PubSub.MaxHold, Shutdown: drainTime(d.cfg),
+	})
+	return nil
+}
+
+func newCommitter(cfg *config.Config, s store.Store) (*commit.Committer, error) {
+	return commit.New(commit.Options{
+		Store: s, Now: time.Now, MaxEvents: cfg.Consumer.BatchEvents, MaxBytes: cfg.Consumer.BatchBytes,
+		Linger: cfg.Consumer.BatchLinger, Concurrency: cfg.Consumer.Committers, Timeout: cfg.Consumer.CommitTimeout,
+		Shards: cfg.Consumer.UsageShards, CacheSize: max(cfg.Consumer.DedupeCache, 1), Retention: cfg.Identity.Retention,
+	})
+}
+
+func (d *Daemon) newDispatcher(reg *processor.Registry) (*dispatch.Dispatcher, error) {
+	return dispatch.New(dispatch.Options{
+		Tenants: d.tenants, Registry: reg, Committer: d.committer,
+		DeadLetters: d.backend.Queue.Publisher(d.cfg.PubSub.DeadLetterTopic),
+		Resolver:    resolve.New(d.tenants),
+		Cookbook:    &resolve.Endpoint{Name: "cookbook", Adapter: mdblegacy.New()},
+		Probe:       func(ctx context.Context) error { return probe(ctx, d.backend.Store) },
+		Logger:      d.logger, Now: time.Now,
+		ProcessorTimeout: d.cfg.Consumer.ProcessorTimeout, PublishTimeout: d.cfg.PubSub.PublishTimeout,
+		ProbeInterval: d.cfg.Consumer.ProbeIntervalMax, UnknownGrace: d.cfg.Tenants.UnknownGrace,
+		Window: d.cfg.Identity.Window, MaxHold: d.cfg.PubSub.MaxHold, CacheSize: d.cfg.Tenants.CacheSize,
+		SuccessSample: d.cfg.Log.SuccessSample,
+	})
+}
+
+// probe asks the store for a document that never exists.
+func probe(ctx context.Context, s store.Store) error {
+	p, err := store.NewPath("probes", "store")
+	if err != nil {
+		return err
+	}
+	_, err = s.Get(ctx, []store.Path{p})
+	return err
+}
+
+// drainTime is how long handlers may take once receiving has ended.
+func drainTime(cfg *config.Config) time.Duration {
+	return cfg.Consumer.ProcessorTimeout + cfg.Consumer.BatchLinger + cfg.Consumer.CommitTimeout
+}
+
+// HealthAddr is where /livez and /readyz are served.
+func (d *Daemon) HealthAddr() string { return d.health.Addr().String() }
+
+// Stats returns what became of the messages so far, and the committer's counts.
+func (d *Daemon) Stats() (map[string]int64, commit.Stats) {
+	return d.dispatcher.Stats(), d.committer.Stats()
+}
+
+// Run receives until ctx ends, then drains within the configured grace. At the start a missing subscription
+// or database is an error; later no error ends it.
+func (d *Daemon) Run(ctx context.Context) error {
+	srv := &http.Server{Handler: d.healthHandler(), ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(d.health) }()
+	var stops cleanups
+	stops.add("health server", func(context.Context) error {
+		err := srv.Close() // its clients are probes: nothing to wait for
+		<-served
+		return err
+	})
+	stops.add("tenants", func(context.Context) error { d.tenants.Close(); return nil })
+	stops.add("dispatcher", func(context.Context) error { d.dispatcher.Close(); return nil })
+	stops.add("committer", d.committer.Close)
+
+	err := d.selfCheck(ctx)
+	if err == nil {
+		d.logger.InfoContext(ctx, "daemon started",
+			slog.String("version", Version()),
+			slog.String("subscription", d.cfg.PubSub.Subscription),
+			slog.String("health_addr", d.HealthAddr()),
+		)
+		d.receive(ctx)
+	}
+	stopping, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), d.cfg.Consumer.ShutdownGrace, errGrace)
+	defer cancel()
+	err = errors.Join(err, stops.run(stopping))
+	d.logger.InfoContext(stopping, "daemon stopped")
+	return err
+}
+
+var errGrace = errors.New("shutdown grace is over")
+
+// receive keeps receiving until ctx ends; an error starts it again after a pause that grows.
+func (d *Daemon) receive(ctx context.Context) {
+	pause := firstPause
+	for {
+		started := time.Now()
+		d.receiving.Store(true)
+		err := d.subscriber.Receive(ctx, d.dispatcher.Handle)
+		d.receiving.Store(false)
+		if ctx.Err() != nil {
+			if err != nil {
+				d.logger.WarnContext(ctx, "receiving did not end cleanly", slog.Any("error", err))
+			}
+			return
+		}
+		if time.Since(started) > time.Minute {
+			pause = firstPause
+		}
+		d.logger.ErrorContext(ctx, "receiving ended; it will be started again",
+			slog.Any("error", err), slog.Duration("after", pause))
+		if !sleep(ctx, pause) {
+			return
+		}
+		pause = min(2*pause, d.cfg.Consumer.ProbeIntervalMax)
+	}
+}
+
+const firstPause = 200 * time.Millisecond
+
+// sleep returns false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// selfCheck waits while a system is away and returns an error when something is missing or forbidden.
+func (d *Daemon) selfCheck(ctx context.Context) error {
+	checks := []struct {
+		what string
+		do   func(context.Context) error
+		mend string
+	}{
+		{
+			"firestore database " + d.cfg.Firestore.Database,
+			func(ctx context.Context) error { return probe(ctx, d.backend.Store) },
+			"create it (terraform apply), or set firestore.database",
+		},
+		{
+			"subscription " + d.cfg.PubSub.Subscription,
+			func(ctx context.Context) error { return d.backend.Queue.Check(ctx, d.cfg.PubSub.Subscription) },
+			"create it (terraform apply), or set pubsub.subscription",
+		},
+	}
+	for _, c := range checks {
+		for pause := firstPause; ; pause = min(2*pause, d.cfg.Consumer.ProbeIntervalMax) {
+			err := c.do(ctx)
+			switch code.Of(err) {
+			case code.OK:
+			case code.NotFound:
+				return fmt.Errorf("%s in project %q is missing: %s: %w", c.what, project(d.cfg), c.mend, err)
+			case code.Denied, code.Invalid:
+				return fmt.Errorf("%s in project %q cannot be used: %w", c.what, project(d.cfg), err)
+			default:
+				d.logger.WarnContext(ctx, "waiting for a system to come up",
+					slog.String("system", c.what), slog.Any("error", err))
+				if !sleep(ctx, pause) {
+					return nil // asked to stop before it began
+				}
+				continue
+			}
+			break
+		}
+	}
+	return nil
+}
+
+// healthHandler serves /livez (the process runs) and /readyz (it can work).
+func (d *Daemon) healthHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, true) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, d.receiving.Load() && d.dispatcher.Ready())
+	})
+	return mux
+}
+
+func answer(w http.ResponseWriter, ok bool) {
+	w.Header().Set("Content-Type", "application/json")
+	if !ok {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_, _ = fmt.Fprintf(w, `{"ok":%t}`+"\n", ok) // the prober may have gone
+}
