@@ -53,6 +53,10 @@ func (c *Config) validateAcross() error {
 		errs = append(errs, problem("pubsub.lease",
 			"want more than consumer.processor_timeout + consumer.commit_timeout, or messages are redelivered while they are committed"))
 	}
+	if c.Identity.Retention < c.Identity.Window {
+		errs = append(errs, problem("identity.retention",
+			"want at least identity.window, or an event that comes again after its record expired is stored and counted twice"))
+	}
 	if c.Tenants.UnknownGrace < c.Tenants.Staleness {
 		errs = append(errs, problem("tenants.unknown_grace",
 			"want at least tenants.staleness, or a new tenant's first messages are parked"))

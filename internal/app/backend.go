@@ -90,17 +90,6 @@ func project(cfg *config.Config) string {
 type Backend struct {
 	Store store.Store
 	Queue queue.Queue
-
-	directories []*directory.Directory
-}
-
-// directory returns the tenants kept in the store; Close ends it.
-func (b *Backend) directory(cfg *config.Config, r *processor.Registry) (*directory.Directory, error) {
-	d, err := NewDirectory(cfg, b.Store, r)
-	if err == nil {
-		b.directories = append(b.directories, d)
-	}
-	return d, err
 }
 
 // Open opens Google's services, or their emulators, as configured.
@@ -140,12 +129,7 @@ func OpenDev(ctx context.Context, cfg *config.Config) (*Backend, error) {
 }
 
 // Close releases everything.
-func (b *Backend) Close() error {
-	for _, d := range b.directories {
-		d.Close()
-	}
-	return errors.Join(b.Queue.Close(), b.Store.Close())
-}
+func (b *Backend) Close() error { return errors.Join(b.Queue.Close(), b.Store.Close()) }
 
 // Topology is what the configuration expects to exist; dev mode and tests create it, Terraform does
 // elsewhere.

@@ -4,7 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 )
+
+// unlessClosed is a server's error, nil when it was closed on purpose.
+func unlessClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
 
 // cleanups are undone last in, first out, under one deadline.
 type cleanups []cleanup

@@ -42,7 +42,8 @@ func NewDaemon(cfg *config.Config, b *Backend, logger *slog.Logger, more ...proc
 		return nil, err
 	}
 	d := &Daemon{cfg: cfg, backend: b, logger: logger}
-	if d.health, err = net.Listen("tcp", cfg.Consumer.HealthAddr); err != nil {
+	var lc net.ListenConfig
+	if d.health, err = lc.Listen(context.Background(), "tcp", cfg.Consumer.HealthAddr); err != nil {
 		return nil, fmt.Errorf("consumer.health_addr: %w", err)
 	}
 	if err := d.build(reg); err != nil {
@@ -125,8 +126,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	var stops cleanups
 	stops.add("health server", func(context.Context) error {
 		err := srv.Close() // its clients are probes: nothing to wait for
-		<-served
-		return err
+		return errors.Join(err, unlessClosed(<-served))
 	})
 	stops.add("tenants", func(context.Context) error { d.tenants.Close(); return nil })
 	stops.add("dispatcher", func(context.Context) error { d.dispatcher.Close(); return nil })
@@ -135,9 +135,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	err := d.selfCheck(ctx)
 	if err == nil {
 		d.logger.InfoContext(ctx, "daemon started",
-			slog.String("version", Version()),
-			slog.String("subscription", d.cfg.PubSub.Subscription),
-			slog.String("health_addr", d.HealthAddr()),
+			"version", Version(),
+			"subscription", d.cfg.PubSub.Subscription,
+			"health_addr", d.HealthAddr(),
 		)
 		d.receive(ctx)
 	}
@@ -160,7 +160,7 @@ func (d *Daemon) receive(ctx context.Context) {
 		d.receiving.Store(false)
 		if ctx.Err() != nil {
 			if err != nil {
-				d.logger.WarnContext(ctx, "receiving did not end cleanly", slog.Any("error", err))
+				d.logger.WarnContext(ctx, "receiving did not end cleanly", "error", err)
 			}
 			return
 		}
@@ -168,7 +168,7 @@ func (d *Daemon) receive(ctx context.Context) {
 			pause = firstPause
 		}
 		d.logger.ErrorContext(ctx, "receiving ended; it will be started again",
-			slog.Any("error", err), slog.Duration("after", pause))
+			"error", err, "after", pause)
 		if !sleep(ctx, pause) {
 			return
 		}
@@ -200,12 +200,12 @@ func (d *Daemon) selfCheck(ctx context.Context) error {
 		{
 			"firestore database " + d.cfg.Firestore.Database,
 			func(ctx context.Context) error { return probe(ctx, d.backend.Store) },
-			"create it (terraform apply), or set firestore.database",
+			"create it, or set firestore.database",
 		},
 		{
 			"subscription " + d.cfg.PubSub.Subscription,
 			func(ctx context.Context) error { return d.backend.Queue.Check(ctx, d.cfg.PubSub.Subscription) },
-			"create it (terraform apply), or set pubsub.subscription",
+			"create it, or set pubsub.subscription",
 		},
 	}
 	for _, c := range checks {
@@ -219,7 +219,7 @@ func (d *Daemon) selfCheck(ctx context.Context) error {
 				return fmt.Errorf("%s in project %q cannot be used: %w", c.what, project(d.cfg), err)
 			default:
 				d.logger.WarnContext(ctx, "waiting for a system to come up",
-					slog.String("system", c.what), slog.Any("error", err))
+					"system", c.what, "error", err)
 				if !sleep(ctx, pause) {
 					return nil // asked to stop before it began
 				}

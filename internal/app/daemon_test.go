@@ -137,7 +137,7 @@ func TestDaemonRefusesToStartWithoutItsSubscription(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = d.Run(t.Context())
-	if code.Of(err) != code.NotFound || !strings.Contains(err.Error(), "elsewhere") || !strings.Contains(err.Error(), "terraform apply") {
+	if code.Of(err) != code.NotFound || !strings.Contains(err.Error(), "elsewhere") || !strings.Contains(err.Error(), "create it") {
 		t.Errorf("Run: %v", err)
 	}
 }

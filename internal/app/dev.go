@@ -149,7 +149,7 @@ func (d *Dev) Run(ctx context.Context) error {
 		errs = append(errs, s.Shutdown(stopping))
 	}
 	for range servers {
-		<-served
+		errs = append(errs, unlessClosed(<-served))
 	}
 	cancel()
 	errs = append(errs, <-received, d.close())
@@ -209,7 +209,7 @@ func createDemoTenants(ctx context.Context, cfg *config.Config, b *Backend) erro
 	if err != nil {
 		return err
 	}
-	dir, err := b.directory(cfg, reg)
+	dir, err := NewDirectory(cfg, b.Store, reg)
 	if err != nil {
 		return err
 	}

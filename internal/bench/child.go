@@ -39,7 +39,7 @@ func runChild(ctx context.Context, o options, stdout io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("profile: %w", err)
 		}
-		defer f.Close() //nolint:errcheck // a profile that is cut says so itself
+		defer f.Close()
 		if err := pprof.StartCPUProfile(f); err != nil {
 			return fmt.Errorf("profile: %w", err)
 		}

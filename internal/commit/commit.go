@@ -81,7 +81,7 @@ func New(o Options) (*Committer, error) {
 		return nil, fmt.Errorf("committer: %w", err)
 	}
 	c := &Committer{opts: o, done: done}
-	c.shard.Store(rand.Uint32()) //nolint:gosec // spreads processes over shards, no secret
+	c.shard.Store(rand.Uint32())
 	c.batcher, err = batch.New(batch.Options[*Item]{
 		MaxItems: o.MaxEvents, MaxBytes: o.MaxBytes, Linger: o.Linger, Concurrency: o.Concurrency,
 		Size: (*Item).size, Key: (*Item).visitorKey, Flush: c.flush,
@@ -219,7 +219,7 @@ func all(units []*unit) map[*unit]bool {
 // pause waits a random while that grows with each attempt; false when the deadline does not allow it.
 func pause(ctx context.Context, attempt int) bool {
 	limit := min(10*time.Millisecond<<min(attempt, 10), time.Second)
-	t := time.NewTimer(time.Duration(rand.Int64N(int64(limit)))) //nolint:gosec // jitter
+	t := time.NewTimer(time.Duration(rand.Int64N(int64(limit))))
 	defer t.Stop()
 	select {
 	case <-t.C:

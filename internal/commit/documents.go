@@ -199,7 +199,7 @@ func (c *Committer) prepare(units []*unit, d *documents) ([]store.Write, error) 
 			Path: doc.Path, Fields: merged[k].Fields(expire), IfMissing: !doc.Exists, IfVersion: doc.Version,
 		})
 	}
-	more, err := counters.Writes(int(c.shard.Add(1) % uint32(c.opts.Shards))) //nolint:gosec // shards are few
+	more, err := counters.Writes(int(c.shard.Add(1) % uint32(c.opts.Shards)))
 	if err != nil {
 		return nil, err
 	}

@@ -272,7 +272,7 @@ func TestHangingStore(t *testing.T) {
 		o := options(memstore.New(memstore.Options{CommitDelay: time.Hour}))
 		c := open(t, o)
 		start := time.Now()
-		err := c.Add(context.Background(), item(event("evt_a", "t1", "ada", noon)))
+		err := c.Add(t.Context(), item(event("evt_a", "t1", "ada", noon)))
 		if code.Of(err) != code.Unavailable || !strings.Contains(err.Error(), "not committed in time") {
 			t.Errorf("error %v", err)
 		}

@@ -1,7 +1,6 @@
 package commit_test
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -61,7 +60,7 @@ func exactlyOnce(t *rapid.T) {
 		deliveries = append(deliveries, deliveries[:rapid.IntRange(0, len(deliveries)).Draw(t, "again")]...)
 		for _, ev := range deliveries {
 			wg.Go(func() {
-				for c.Add(context.Background(), item(ev)) != nil { // a nacked message comes again
+				for c.Add(t.Context(), item(ev)) != nil { // a nacked message comes again
 					failed.Add(1)
 				}
 			})
@@ -125,7 +124,7 @@ func BenchmarkCommit(b *testing.B) {
 				for pb.Next() {
 					i := n.Add(1)
 					ev := event(visitor.EventID(fmt.Sprint("evt_", i)), visitor.TenantID(fmt.Sprint("t", i%int64(tenants))), fmt.Sprint("ada", i%5000), noon)
-					if err := c.Add(context.Background(), item(ev)); err != nil {
+					if err := c.Add(b.Context(), item(ev)); err != nil {
 						b.Error(err)
 					}
 				}
@@ -135,7 +134,7 @@ func BenchmarkCommit(b *testing.B) {
 			b.ReportMetric(float64(st.Writes)/float64(st.Events), "writes/event")
 			b.ReportMetric(float64(st.Reads)/float64(st.Events), "reads/event")
 			b.ReportMetric(float64(st.Events)/float64(st.Commits), "events/commit")
-			if err := c.Close(context.Background()); err != nil {
+			if err := c.Close(b.Context()); err != nil {
 				b.Fatal(err)
 			}
 		})

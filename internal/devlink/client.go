@@ -74,18 +74,18 @@ func call[In, Out any](ctx context.Context, c *Client, path string, in In) (Out,
 	if err := gob.NewEncoder(&buf).Encode(wrap(&in)); err != nil {
 		return out.Result, code.New(code.Invalid, "devlink", errors.New("value of an unsupported type"))
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, &buf)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, &buf) //nolint:gosec // the operator names the address
 	if err != nil {
 		return out.Result, fmt.Errorf("devlink: %w", err)
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.http.Do(req) //nolint:gosec // as above
 	if err != nil {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return out.Result, code.New(code.Canceled, "devlink", ctx.Err())
 		}
 		return out.Result, code.New(code.Unavailable, "devlink "+c.base, errNoDev)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end, nothing to lose
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return out.Result, code.New(code.Invalid, "devlink: refused by the server", nil)
 	}

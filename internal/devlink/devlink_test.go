@@ -75,7 +75,7 @@ func TestErrors(t *testing.T) {
 		t.Parallel()
 		srv := httptest.NewServer(devlink.NewServer(memstore.New(memstore.Options{}), devlink.Info{}))
 		defer srv.Close()
-		resp, err := http.Post(srv.URL+"/devlink/get", "", strings.NewReader("junk")) //nolint:noctx // a test
+		resp, err := http.Post(srv.URL+"/devlink/get", "", strings.NewReader("junk"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -55,7 +55,7 @@ const (
 
 func startPlant(t *testing.T) *plant {
 	t.Helper()
-	reg := registry(t, &custom{"tally", func(ev *visitor.Event) (processor.Result, error) {
+	reg := registry(t, &custom{"tally", func(*visitor.Event) (processor.Result, error) {
 		return processor.Result{Effects: []processor.Effect{processor.Count{Name: "tallied", N: 1}}}, nil
 	}})
 	p := &plant{

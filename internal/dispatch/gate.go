@@ -39,7 +39,7 @@ func (g *gate) shut(ctx context.Context, cause error) {
 	}
 	g.closed = true
 	g.open = make(chan struct{})
-	g.logger.WarnContext(ctx, "gate closed: a system is away, messages are held", slog.Any("error", cause))
+	g.logger.WarnContext(ctx, "gate closed: a system is away, messages are held", "error", cause)
 	g.probing.Go(g.watch)
 }
 
@@ -94,7 +94,7 @@ func (g *gate) watch() {
 		g.closed = false
 		close(g.open)
 		g.mu.Unlock()
-		g.logger.InfoContext(g.stop, "gate open again", slog.Duration("closed_for", time.Since(since)))
+		g.logger.InfoContext(g.stop, "gate open again", "closed_for", time.Since(since))
 		return
 	}
 }

@@ -132,7 +132,7 @@ func (d *Dispatcher) log(ctx context.Context, r *report) {
 	switch {
 	case r.outcome == outcomeParked || r.outcome == outcomeNacked:
 		level = slog.LevelWarn
-	case !d.opts.Logger.Enabled(ctx, level) || rand.Float64() >= d.opts.SuccessSample: //nolint:gosec // sampling
+	case !d.opts.Logger.Enabled(ctx, level) || rand.Float64() >= d.opts.SuccessSample:
 		return
 	}
 	attrs := make([]slog.Attr, 0, 12)

@@ -239,7 +239,7 @@ func (s *system) post(t *testing.T, endpoint, tenantPath, id string, body []byte
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer resp.Body.Close() //nolint:errcheck // read to its end
+		defer resp.Body.Close()
 		var b bytes.Buffer
 		if _, err := b.ReadFrom(resp.Body); err != nil {
 			t.Fatal(err)

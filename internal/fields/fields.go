@@ -54,7 +54,7 @@ var (
 
 func planOf(t reflect.Type) plan {
 	if p, ok := plans.Load(t); ok {
-		return p.(plan) //nolint:errcheck,forcetypeassert // only plans are stored
+		return p.(plan)
 	}
 	var p plan
 	for i := range t.NumField() {
@@ -144,7 +144,7 @@ func (c *column) encode(f reflect.Value) any {
 	case kFloatPtr:
 		return f.Elem().Float()
 	case kTime:
-		return f.Interface().(time.Time) //nolint:errcheck,forcetypeassert // the kind says so
+		return f.Interface().(time.Time)
 	case kStruct:
 		return encode(f)
 	case kStructs:
@@ -160,9 +160,9 @@ func (c *column) encode(f reflect.Value) any {
 		}
 		return l
 	case kFree:
-		return freeMap(f.Interface().(map[string]any)) //nolint:errcheck,forcetypeassert // the kind says so
+		return freeMap(f.Interface().(map[string]any))
 	case kCounts:
-		m := f.Interface().(map[string]int64) //nolint:errcheck,forcetypeassert // the kind says so
+		m := f.Interface().(map[string]int64)
 		out := make(store.Fields, 0, len(m))
 		for _, k := range slices.Sorted(maps.Keys(m)) {
 			out = append(out, store.Field{Name: k, Value: m[k]})

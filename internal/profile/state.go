@@ -163,7 +163,7 @@ func (r *reader) varint() int64 {
 // count reads a length; what cannot be that long any more counts as damage.
 func (r *reader) count() uint64 {
 	v, err := binary.ReadUvarint(r.r)
-	if err != nil || v > uint64(r.r.Len()) { //nolint:gosec // a length is never negative
+	if err != nil || v > uint64(r.r.Len()) {
 		r.ok = false
 		return 0
 	}

@@ -15,7 +15,7 @@ import (
 
 // The official vector of Standard Webhooks and Svix.
 const (
-	vectorSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" //nolint:gosec // published test vector
+	vectorSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 	vectorID     = "msg_p5jXN8AQM9LWM0D4loKWxJek"
 	vectorTime   = 1614265330
 	vectorBody   = `{"test": 2432232314}`

@@ -120,7 +120,7 @@ func New(o Options) (*Generator, error) {
 	if o.Visitors == 0 {
 		o.Visitors = max(1, o.Count/3/len(o.Tenants))
 	}
-	rng := rand.New(rand.NewPCG(o.Seed, 1)) //nolint:gosec // reproducible, no secret
+	rng := rand.New(rand.NewPCG(o.Seed, 1))
 	g := &Generator{opts: o, rng: rng}
 	if n := len(o.Tenants); n > 1 {
 		g.zipf = rand.NewZipf(rng, 1.1, 1, uint64(n-1))

@@ -30,7 +30,7 @@ type person struct {
 func pick[T any](r *rand.Rand, of []T) T { return of[r.IntN(len(of))] }
 
 func newPerson(seed uint64, tenant string, number int) person {
-	r := rand.New(rand.NewPCG(seed, hash(tenant)+uint64(number))) //nolint:gosec // reproducible, no secret
+	r := rand.New(rand.NewPCG(seed, hash(tenant)+uint64(number)))
 	city := pick(r, cities)
 	p := person{
 		number: number, first: pick(r, firstNames), last: pick(r, lastNames), title: pick(r, titles),

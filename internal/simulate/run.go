@@ -52,7 +52,7 @@ func Run(ctx context.Context, g *Generator, o RunOptions) (*Report, error) {
 		o.Tries = 3
 	}
 	if o.Client == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // it is one
+		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.MaxIdleConnsPerHost = o.Concurrency
 		defer t.CloseIdleConnections()
 		o.Client = &http.Client{Transport: t, Timeout: 30 * time.Second}

@@ -25,9 +25,11 @@ func (s subscriber) Receive(ctx context.Context, h queue.Handler) error {
 	}
 	sub := s.c.client.Subscriber(s.name) // a new one: each allows a single Receive at a time
 	sub.ReceiveSettings = settings(s.fc)
-	done := make(chan error, 1)
+	done := make(chan struct{})
+	var failed error // set before done is closed
 	go func() {
-		done <- sub.Receive(ctx, func(ctx context.Context, m *pubsub.Message) {
+		defer close(done)
+		failed = sub.Receive(ctx, func(ctx context.Context, m *pubsub.Message) {
 			if h(ctx, received(m)) == queue.Ack {
 				m.Ack()
 			} else {
@@ -36,14 +38,14 @@ func (s subscriber) Receive(ctx context.Context, h queue.Handler) error {
 		})
 	}()
 	select {
-	case err := <-done:
-		return s.ended(ctx, err)
+	case <-done:
+		return s.ended(ctx, failed)
 	case <-ctx.Done():
 	}
 	limit := time.NewTimer(s.fc.Shutdown)
 	defer limit.Stop()
 	select {
-	case <-done: // an error no longer matters
+	case <-done:
 	case <-limit.C:
 	}
 	return nil
@@ -51,7 +53,7 @@ func (s subscriber) Receive(ctx context.Context, h queue.Handler) error {
 
 func (s subscriber) ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // receiving was to end, so its error no longer matters
 	}
 	if err == nil {
 		err = errStreamsClosed

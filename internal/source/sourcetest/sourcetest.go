@@ -102,7 +102,7 @@ func encode(t *testing.T, v any) []byte {
 
 func read(t testing.TB, file string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(file) //nolint:gosec // a test's own file
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -185,7 +185,7 @@ func TestClosedAndUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
-	defer away.Close()
+	t.Cleanup(func() { _ = away.Close() })
 	if err := away.Commit(t.Context(), one("t/a")); code.Of(err) != code.Unavailable {
 		t.Errorf("commit to nobody: %v, want unavailable", err)
 	}
