@@ -1,9 +1,6 @@
 package processor
 
-import (
-	"errors"
-	"time"
-)
+import "errors"
 
 type permanentError struct{ err error }
 
@@ -18,25 +15,4 @@ func Permanent(err error) error { return &permanentError{err} }
 func IsPermanent(err error) bool {
 	var p *permanentError
 	return errors.As(err, &p)
-}
-
-type retryError struct {
-	err   error
-	after time.Duration
-}
-
-func (e *retryError) Error() string { return e.err.Error() }
-func (e *retryError) Unwrap() error { return e.err }
-
-// RetryAfter marks an error that should be tried again no earlier than after d, within what the
-// subscription's own backoff allows.
-func RetryAfter(err error, d time.Duration) error { return &retryError{err, d} }
-
-// RetryDelay returns the delay given to [RetryAfter].
-func RetryDelay(err error) (time.Duration, bool) {
-	var r *retryError
-	if errors.As(err, &r) {
-		return r.after, true
-	}
-	return 0, false
 }

@@ -24,7 +24,7 @@ type Processor interface {
 // Handler processes the events of one tenant. It is called concurrently.
 type Handler interface {
 	// Process returns what is to be done for the event. It must not change the event. An error made with
-	// [Permanent] parks the event; [RetryAfter] and any other error have it tried again later.
+	// [Permanent] parks the event; any other error has it tried again later.
 	Process(ctx context.Context, ev *visitor.Event) (Result, error)
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -112,24 +111,16 @@ func TestErrors(t *testing.T) {
 	t.Parallel()
 
 	cause := errors.New("cause")
-	permanent, retry := processor.Permanent(cause), processor.RetryAfter(cause, time.Minute)
-	for name, err := range map[string]error{"permanent": permanent, "retry": retry} {
-		if !errors.Is(err, cause) || err.Error() != "cause" {
-			t.Errorf("%s error %v hides its cause", name, err)
-		}
+	permanent := processor.Permanent(cause)
+	if !errors.Is(permanent, cause) || permanent.Error() != "cause" {
+		t.Errorf("permanent error %v hides its cause", permanent)
 	}
 	wrapped := errors.Join(errors.New("other"), permanent)
 	if !processor.IsPermanent(permanent) || !processor.IsPermanent(wrapped) {
 		t.Error("IsPermanent does not see a permanent error")
 	}
-	if processor.IsPermanent(retry) || processor.IsPermanent(cause) || processor.IsPermanent(nil) {
+	if processor.IsPermanent(cause) || processor.IsPermanent(nil) {
 		t.Error("IsPermanent sees a permanent error where there is none")
-	}
-	if d, ok := processor.RetryDelay(errors.Join(retry)); !ok || d != time.Minute {
-		t.Errorf("RetryDelay = %v, %v, want 1m, true", d, ok)
-	}
-	if _, ok := processor.RetryDelay(permanent); ok {
-		t.Error("RetryDelay finds a delay in a permanent error")
 	}
 }
 

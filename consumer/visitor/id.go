@@ -37,11 +37,11 @@ type Identifier struct {
 // in attribute values.
 const MaxTenantID = 128
 
-var errTenantID = errors.New("tenant id: want 1 to 128 bytes of letters, digits, '_', '-', '.', ':', '@' or '~', " +
+var errTenantID = errors.New("tenant id: want 1 to 128 bytes of letters, digits, '_', '-', '.', ':' or '~', " +
 	"not '.', '..' or '__x__'")
 
-// Validate reports whether the id can be a path segment, an attribute and a log field. The error never
-// quotes the id: it may come from a browser.
+// Validate reports whether the id can be a path segment, an attribute and a log field; an e-mail address cannot.
+// The error never quotes the id: it may come from a browser.
 func (t TenantID) Validate() error {
 	if t == "" || len(t) > MaxTenantID || t == "." || t == ".." {
 		return errTenantID
@@ -53,7 +53,7 @@ func (t TenantID) Validate() error {
 		c := t[i]
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case strings.IndexByte("_-.:@~", c) >= 0:
+		case strings.IndexByte("_-.:~", c) >= 0:
 		default:
 			return errTenantID
 		}

@@ -202,8 +202,51 @@ func TestCanonical(t *testing.T) {
 		`{"data":{"attempt":3,"list":[{"n":1},{}]},"data.list":4,"id":1}`; got != want {
 		t.Errorf("Canonical without fields = %s, want %s", got, want)
 	}
-	if got, want := string(v.CanonicalOf("id", "missing")), `{"id":1}`; got != want {
+	if got, want := string(v.CanonicalOf(jsontree.AsSent, "id", "missing")), `{"id":1}`; got != want {
 		t.Errorf("CanonicalOf = %s, want %s", got, want)
+	}
+}
+
+// TestCanonicalNumbers: want is what JavaScript prints, except for what it cannot read.
+func TestCanonicalNumbers(t *testing.T) {
+	t.Parallel()
+	for sent, want := range map[string]string{
+		"0": "0", "-0": "0", "-0.0": "0", "0e5": "0", "1e-400": "0", "-1e-400": "0", "7": "7", "-7": "-7", "12.0": "12", "1e3": "1000", "1E+3": "1000",
+		"0.10": "0.1", "1.50": "1.5", "-2.50e-1": "-0.25", "999999999999999": "999999999999999", "-99999999999999": "-99999999999999",
+		"9007199254740991": "9007199254740991", "9007199254740993": "9007199254740992", "12345678901234567890": "12345678901234567000",
+		"1e20": "100000000000000000000", "1e21": "1e+21", "123e20": "1.23e+22", "1e100": "1e+100", "0.000001": "0.000001", "0.0000001": "1e-7",
+		"0.00000000015": "1.5e-10", "5e-324": "5e-324", "0.1000000000000000055511151231257827": "0.1",
+		"1.7976931348623157e308": "1.7976931348623157e+308", "1e999": "1e999", "-1E999": "-1E999",
+	} {
+		v := mustParse(t, `{"a":[`+sent+`],"b":1.0}`)
+		if got := string(v.CanonicalOf(jsontree.AsFloat64, "a")); got != `{"a":[`+want+`]}` {
+			t.Errorf("%s: AsFloat64 = %s, want %s", sent, got, want)
+		}
+		if got := string(v.CanonicalOf(jsontree.AsSent, "a")); got != `{"a":[`+sent+`]}` {
+			t.Errorf("%s: AsSent = %s", sent, got)
+		}
+	}
+}
+
+// sameFloats checks that the canonical form by float64 is stable and that encoding/json reads the same out of it
+// as out of the body.
+func sameFloats(t *testing.T, v *jsontree.Value) {
+	t.Helper()
+	var names []string
+	for _, m := range v.Members() {
+		names = append(names, m.Name)
+	}
+	c := v.CanonicalOf(jsontree.AsFloat64, names...)
+	again, err := jsontree.Parse(c)
+	if err != nil || !bytes.Equal(c, again.CanonicalOf(jsontree.AsFloat64, names...)) {
+		t.Fatalf("canonical form by float64 is not stable: %v", err)
+	}
+	var sent, got any
+	if len(names) == 0 || json.Unmarshal(v.Raw(), &sent) != nil { // a number overflows
+		return
+	}
+	if err := json.Unmarshal(c, &got); err != nil || !cmp.Equal(sent, got) {
+		t.Fatalf("canonical form by float64 means something else: %v\n%s", err, cmp.Diff(sent, got))
 	}
 }
 
@@ -227,6 +270,7 @@ func FuzzParse(f *testing.F) {
 		if diff := cmp.Diff(v.Any(), again.Any()); diff != "" {
 			t.Fatalf("canonical form means something else:\n%s", diff)
 		}
+		sameFloats(t, v)
 		if _, err := json.Marshal(v.Any()); err != nil {
 			t.Fatalf("Any does not encode: %v", err)
 		}

@@ -13,6 +13,7 @@ type Record struct {
 	Event       *visitor.Event
 	Raw         []byte // compressed
 	RawEncoding string
+	RawParts    int // documents that hold the raw payload instead, below the identification
 	FirstMatch  bool
 	ProcessedAt time.Time
 	ExpireAt    time.Time
@@ -50,7 +51,10 @@ func (r *Record) Fields() store.Fields {
 		store.Field{Name: "identified_at", Value: ev.IdentifiedAt},
 		store.Field{Name: "event", Value: eventFields(ev)},
 	)
-	if len(r.Raw) > 0 {
+	switch {
+	case r.RawParts > 0:
+		f = append(f, store.Field{Name: "raw_parts", Value: int64(r.RawParts)}, store.Field{Name: "raw_encoding", Value: r.RawEncoding})
+	case len(r.Raw) > 0:
 		f = append(f, store.Field{Name: "raw", Value: r.Raw}, store.Field{Name: "raw_encoding", Value: r.RawEncoding})
 	}
 	return f

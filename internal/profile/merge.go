@@ -42,9 +42,6 @@ func Load(d store.Doc) *Visitor {
 	return v
 }
 
-// Knows reports whether the visitor's latest commits include the event.
-func (v *Visitor) Knows(id visitor.EventID) bool { return slices.Contains(v.recent, id) }
-
 // Merge merges an event under its final id.
 func (v *Visitor) Merge(ev *visitor.Event, id visitor.EventID) {
 	v.ID, v.TenantID = ev.VisitorID, ev.TenantID
@@ -230,14 +227,8 @@ func touchOf(ev *visitor.Event, at time.Time) touch {
 	return t
 }
 
-// maxAhead is how far a vendor's clock may run ahead before its time is taken for a mistake.
-const maxAhead = 5 * time.Minute
-
-// earliest is when any time of these vendors may start.
-var earliest = time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC)
-
 // plausible reports whether a vendor's time can be one of the event: one impossible time would otherwise
 // decide every merge to come.
 func plausible(ev *visitor.Event, t time.Time) bool {
-	return !t.Before(earliest) && !t.After(ev.Receipt.ReceivedAt.Add(maxAhead))
+	return visitor.PlausibleTime(t, ev.Receipt.ReceivedAt)
 }

@@ -90,9 +90,9 @@ func (c *cookbook) receipt(published time.Time) visitor.Receipt {
 	if rc.FunctionExecutionID == "" {
 		rc.FunctionExecutionID = text(p.LambdaID)
 	}
-	if t, err := time.Parse(time.RFC3339Nano, text(p.ReceivedAt)); err == nil && plausible(t, published) {
+	if t, err := time.Parse(time.RFC3339Nano, text(p.ReceivedAt)); err == nil && visitor.PlausibleTime(t, published) {
 		rc.ReceivedAt = t
-	} else if ms, err := strconv.ParseInt(text(c.Timestamp), 10, 64); err == nil && plausible(time.UnixMilli(ms), published) {
+	} else if ms, err := strconv.ParseInt(text(c.Timestamp), 10, 64); err == nil && visitor.PlausibleTime(time.UnixMilli(ms), published) {
 		rc.ReceivedAt = time.UnixMilli(ms)
 	}
 	return rc

@@ -3,6 +3,7 @@ package resolve_test
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,40 @@ func TestOneWebhookOneID(t *testing.T) {
 	}
 	if len(ids) != 1 {
 		t.Errorf("%d ids for one webhook", len(ids))
+	}
+}
+
+// TestWebhookOfNodePublisher: testdata/node.json has webhooks and the messages that a publisher in Node.js 20 made of
+// them with JSON.stringify(JSON.parse(body)), which prints every number anew, puts names that are integers first and
+// undoes escapes. Each webhook is one event through the function and through two publishers.
+func TestWebhookOfNodePublisher(t *testing.T) {
+	t.Parallel()
+	var rows []struct{ Name, Webhook, Message string }
+	if b, err := os.ReadFile("testdata/node.json"); err != nil || json.Unmarshal(b, &rows) != nil || len(rows) == 0 {
+		t.Fatalf("no rows: %v", err)
+	}
+	r, seen := resolve.New(nil), map[visitor.EventID]string{}
+	for _, row := range rows {
+		ep := &resolve.Endpoint{Name: "mdb", Adapter: mdblegacy.New()}
+		items, err := r.Webhook(t.Context(), ep,
+			resolve.Request{Origin: visitor.OriginWebhook, Receipt: visitor.Receipt{ReceivedAt: received}}, []byte(row.Webhook))
+		if err != nil || len(items) != 1 || items[0].Err != nil {
+			t.Fatalf("%s: webhook %v, %v", row.Name, items, err)
+		}
+		want := items[0].Event.ID
+		if other := seen[want]; other != "" {
+			t.Errorf("%s: same id as %s", row.Name, other)
+		}
+		seen[want] = row.Name
+		for _, id := range []string{"evt_1772600767000_k3j9", "evt_1772600999000_zzzz"} {
+			ev, _, err := r.Cookbook(t.Context(), ep, message(strings.Replace(row.Message, "evt_1772600767000_k3j9", id, 1)))
+			if err != nil {
+				t.Fatalf("%s: message: %v", row.Name, err)
+			}
+			if ev.ID != want || ev.SourceEventID != id {
+				t.Errorf("%s: message %s is event %s, the webhook %s", row.Name, ev.SourceEventID, ev.ID, want)
+			}
+		}
 	}
 }
 

@@ -31,22 +31,10 @@ func identify(ep *Endpoint, verifiedID string, rec *source.Record, index int) er
 	return nil
 }
 
-// maxAhead is how far a clock may run ahead before its time is taken for a mistake.
-const maxAhead = 5 * time.Minute
-
-// earliest is when any time of these vendors may start; what is before it is a mistake, such as seconds read
-// as milliseconds.
-var earliest = time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// plausible reports whether something can have happened at t when it was received at the given time.
-func plausible(t, received time.Time) bool {
-	return !t.Before(earliest) && !t.After(received.Add(maxAhead))
-}
-
 // settleTime replaces an impossible time of identification by that of the receipt and keeps it as sent.
 func settleTime(ev *visitor.Event) {
 	at := stamp(ev.IdentifiedAt)
-	if plausible(at, ev.Receipt.ReceivedAt) {
+	if visitor.PlausibleTime(at, ev.Receipt.ReceivedAt) {
 		ev.IdentifiedAt, ev.SourceTime = at, ""
 		return
 	}

@@ -26,7 +26,7 @@ type Info struct {
 	Title       string // the vendor's name
 	Description string
 	// RepeatAfter is the vendor's retry window for events without an id: the same body after longer than
-	// this is a new event.
+	// this is a new event, of which there is at most one a UTC day.
 	RepeatAfter time.Duration
 	// PerAttempt names the fields of a record that change from attempt to attempt and so are no part of
 	// its identity.

@@ -19,8 +19,8 @@ const Name = "mdb_legacy"
 // version is the only one there ever was.
 const version = "v1"
 
-// repeatAfter is MDB's retry window of five minutes with room to spare; two equal bodies further apart are two
-// sessions.
+// repeatAfter is MDB's retry window of five minutes with room to spare. An equal body received later is another
+// session, and what else of it comes on that UTC day counts as that one.
 const repeatAfter = time.Hour
 
 // Adapter implements [source.Adapter].
@@ -51,8 +51,9 @@ func (Adapter) Parse(body []byte) ([]source.Record, error) {
 	}
 	options, data := v.Get("options").Nested(), v.Get("data").Nested()
 	rec := source.Record{
-		Tenant:    mapping.TenantClaim(options, mapping.TenantOption),
-		Canonical: v.CanonicalOf("data", "options", "version"),
+		Tenant: mapping.TenantClaim(options, mapping.TenantOption),
+		// A Node publisher prints all numbers anew, so only their values are identity.
+		Canonical: v.CanonicalOf(jsontree.AsFloat64, "data", "options", "version"),
 		Raw:       v.Raw(),
 	}
 	event(&rec.Event, options, data)
@@ -79,8 +80,9 @@ func event(ev *visitor.Event, options, data *jsontree.Value) {
 	mapping.Duration(&ev.Visit, ev.Session.StartedAt, ev.Session.EndedAt)
 }
 
-// Body returns the webhook that a publisher received, given the options and data that it passed on: [Adapter.Parse]
-// gives both the same identity. A nil argument is a member that was not there.
+// Body returns the webhook that a publisher received, given the options and data that it passed on, be it after
+// reading and printing them in JavaScript: [Adapter.Parse] gives both the same identity. A nil argument is a member
+// that was not there.
 func Body(options, data json.RawMessage) []byte {
 	b := append(make([]byte, 0, len(options)+len(data)+40), `{"version":"`+version+`"`...)
 	if options != nil {

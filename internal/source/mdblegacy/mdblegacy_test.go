@@ -14,7 +14,7 @@ func TestGolden(t *testing.T) {
 	sourcetest.Golden(t, mdblegacy.New())
 }
 
-func FuzzParse(f *testing.F) { sourcetest.Fuzz(f, mdblegacy.New()) }
+func FuzzParse(f *testing.F) { sourcetest.FuzzByValue(f, mdblegacy.New()) }
 
 func BenchmarkParse(b *testing.B) { sourcetest.Bench(b, mdblegacy.New(), "clay") }
 
@@ -48,6 +48,10 @@ func TestBodyHasTheIdentityOfTheWebhook(t *testing.T) {
 		{"same bytes", `{"version":"v1","options":` + options + `,"data":` + data + `}`, json.RawMessage(options), json.RawMessage(data), true},
 		{"other order, space, escapes and members", `{"sent_at":7, "data":{"n":1.50,"work_email":"ada\u0040example.com"},
 			"options":{"page_id":"\u00e9","tenant_id":"a"},"version":"v1"}`, json.RawMessage(options), json.RawMessage(data), true},
+		{"numbers of one value", `{"version":"v1","options":{"n":1.0},"data":{"n":[1e3,-0,0.10,9007199254740993]}}`,
+			json.RawMessage(`{"n":1}`), json.RawMessage(`{"n":[1000,0,0.1,9007199254740992]}`), true},
+		{"other number", `{"version":"v1","options":{},"data":{"n":1.0}}`, json.RawMessage(`{}`), json.RawMessage(`{"n":1.01}`), false},
+		{"number and text", `{"version":"v1","options":{},"data":{"n":1}}`, json.RawMessage(`{}`), json.RawMessage(`{"n":"1"}`), false},
 		{"no options", `{"version":"v1","data":{}}`, nil, json.RawMessage(`{}`), true},
 		{"no data", `{"version":"v1","options":{}}`, json.RawMessage(`{}`), nil, true},
 		{"null is not missing", `{"version":"v1","options":{}}`, json.RawMessage(`{}`), json.RawMessage(`null`), false},
