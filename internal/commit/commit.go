@@ -129,15 +129,18 @@ var errTimeout = errors.New("batch was not committed in time")
 
 // run commits units, halving them where the store refuses the whole, and reports each item's error.
 func (c *Committer) run(ctx context.Context, units []*unit, report func(*Item, error)) {
-	left, err := c.try(ctx, units)
+	left, err := c.guarded(ctx, units)
 	if err == nil {
 		return
 	}
-	if splits(err) && len(left) > 1 {
+	if splits(err) && len(left) > 1 && ctx.Err() == nil {
 		half := len(left) / 2
 		c.run(ctx, left[:half], report)
-		c.run(ctx, left[half:], report)
-		return
+		if ctx.Err() == nil {
+			c.run(ctx, left[half:], report)
+			return
+		}
+		left, err = left[half:], overdue(ctx, err)
 	}
 	for _, u := range left {
 		report(u.item, err)
@@ -147,24 +150,42 @@ func (c *Committer) run(ctx context.Context, units []*unit, report func(*Item, e
 	}
 }
 
+// guarded is try, with a panic turned into a refusal: the batch is then halved until the event that causes it
+// stands alone, instead of ending the process each time it is delivered.
+func (c *Committer) guarded(ctx context.Context, units []*unit) (left []*unit, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			// What was thrown may hold personal data, so it is not part of the error.
+			left, err = units, code.New(code.Invalid, "commit", fmt.Errorf("panic of type %T", r))
+		}
+	}()
+	return c.try(ctx, units)
+}
+
 // splits reports whether a smaller batch may succeed where this one did not.
 func splits(err error) bool {
 	switch code.Of(err) {
-	case code.Invalid, code.TooLarge, code.Internal:
+	case code.Invalid, code.TooLarge, code.Internal, code.Conflict:
 		return true
 	}
 	return false
 }
 
-// internalTries is how often an internal error is tried before the batch itself is suspected.
-const internalTries = 2
+// How often an error is tried before the batch itself is suspected: an internal one, and a conflict, which
+// comes again and again when another process keeps writing one of the visitors. An event alone is tried more
+// often, about a second long, and then given back: the others of its batch wait for it.
+const (
+	internalTries = 2
+	conflictTries = 3
+	aloneTries    = 8
+)
 
 // try commits units until they are stored or known to be, or until an error that trying again at once will
 // not mend; it then returns the units that are left. Units that turn out to be duplicates are finished on the way.
 func (c *Committer) try(ctx context.Context, units []*unit) ([]*unit, error) {
 	units, suspects := c.withoutKnown(units)
 	var docs *documents
-	internal := 0
+	internal, conflicts := 0, 0
 	for attempt := 0; ; attempt++ {
 		var err error
 		if docs == nil {
@@ -183,6 +204,9 @@ func (c *Committer) try(ctx context.Context, units []*unit) ([]*unit, error) {
 		switch code.Of(err) {
 		case code.Conflict:
 			c.conflicts.Add(1)
+			if conflicts++; conflicts >= conflictTries && len(units) > 1 || conflicts >= aloneTries {
+				return units, err
+			}
 			docs, suspects = nil, all(units) // read again, and look for duplicates everywhere
 		case code.Internal:
 			if internal++; internal >= internalTries {
@@ -193,18 +217,22 @@ func (c *Committer) try(ctx context.Context, units []*unit) ([]*unit, error) {
 			docs, suspects = nil, all(units) // it may have been applied
 		default:
 			if ctx.Err() != nil {
-				return units, overdue(ctx)
+				return units, overdue(ctx, err)
 			}
 			return units, err
 		}
 		if !pause(ctx, attempt) {
-			return units, overdue(ctx)
+			return units, overdue(ctx, err)
 		}
 	}
 }
 
-// overdue is the error of a batch whose time ran out: it may have been applied.
-func overdue(ctx context.Context) error {
+// overdue is the error of a batch whose time ran out: it may have been applied. One that kept conflicting says
+// nothing about the store, so its code stays.
+func overdue(ctx context.Context, last error) error {
+	if code.Of(last) == code.Conflict {
+		return code.New(code.Conflict, "commit", context.Cause(ctx))
+	}
 	return code.New(code.Unavailable, "commit", context.Cause(ctx))
 }
 

@@ -153,6 +153,9 @@ func (c *Committer) remember(u *unit, receivedAt time.Time) { c.done.Set(u.key()
 
 // commit writes all units in one Commit.
 func (c *Committer) commit(ctx context.Context, units []*unit, d *documents) error {
+	if err := c.writeParts(ctx, units); err != nil {
+		return err
+	}
 	writes, err := c.prepare(units, d)
 	if err != nil {
 		return err

@@ -221,17 +221,18 @@ func TestOutage(t *testing.T) {
 		name string
 		set  func(*troubled)
 		heal func(*troubled)
+		want code.Code
 	}{
-		{"not applied", func(s *troubled) { s.before = away }, func(s *troubled) { s.before = nil }},
-		{"applied, response lost", func(s *troubled) { s.after = away }, func(s *troubled) { s.after = nil }},
+		{"not applied", func(s *troubled) { s.before = away }, func(s *troubled) { s.before = nil }, code.Unavailable},
+		{"applied, response lost", func(s *troubled) { s.after = away }, func(s *troubled) { s.after = nil }, code.OK},
 		{
 			"cannot be read", func(s *troubled) { s.get = func() error { return code.New(code.Unavailable, "get", nil) } },
-			func(s *troubled) { s.get = nil },
+			func(s *troubled) { s.get = nil }, code.Unavailable,
 		},
 		{
 			"contention without end", func(s *troubled) {
 				s.before = func(int, []store.Write) error { return code.New(code.Conflict, "commit", nil) }
-			}, func(s *troubled) { s.before = nil },
+			}, func(s *troubled) { s.before = nil }, code.Conflict,
 		},
 	}
 	for _, tt := range tests {
@@ -249,9 +250,8 @@ func TestOutage(t *testing.T) {
 				if took := time.Since(start); took > 3*options(s).Timeout {
 					t.Errorf("took %v", took)
 				}
-				lost := s.after != nil // then reading shows that it was applied after all
-				for i, err := range errs {
-					if !lost && code.Of(err) != code.Unavailable || lost && err != nil {
+				for i, err := range errs { // of a lost response reading shows that it was applied after all
+					if code.Of(err) != tt.want {
 						t.Errorf("item %d: %v", i, err)
 					}
 				}

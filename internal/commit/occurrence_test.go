@@ -1,6 +1,7 @@
 package commit_test
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -12,26 +13,42 @@ import (
 )
 
 // body is an event whose id was made from its body, received some time after noon.
-func body(after time.Duration) *visitor.Event {
+func body(after time.Duration) *visitor.Event { return repeatable(after, 24*time.Hour) }
+
+// repeatable is body with another retry window of its source.
+func repeatable(after, window time.Duration) *visitor.Event {
 	ev := event("evt_body", "t1", "ada", noon.Add(after))
-	ev.RepeatAfterSeconds = 24 * 3600
+	ev.RepeatAfterSeconds = int64(window / time.Second)
 	return ev
 }
 
 // repeats are receipts of one body and how many events they are.
 var repeats = []struct {
-	name  string
-	after []time.Duration
-	want  int
+	name   string
+	window time.Duration
+	after  []time.Duration
+	want   int
+	// backwards is how many they are when the last comes first, where that differs. The id of an occurrence hashes a
+	// day, so beside the first one stored there is at most one on each day; which one is first depends on the order.
+	backwards int
 }{
-	{"after 10 s", []time.Duration{0, 10 * time.Second}, 1},
-	{"after 23 h", []time.Duration{0, 23 * time.Hour}, 1},
-	{"after 24 h to the second", []time.Duration{0, 24 * time.Hour}, 1},
-	{"after 25 h", []time.Duration{0, 25 * time.Hour}, 2},
-	{"just across midnight", []time.Duration{12*time.Hour - 5*time.Second, 12*time.Hour + 5*time.Second}, 1},
-	{"a later occurrence and its retry on the same day", []time.Duration{0, 25 * time.Hour, 26 * time.Hour}, 2},
-	{"a later occurrence and its retry across midnight", []time.Duration{0, 36*time.Hour - 5*time.Second, 36*time.Hour + 5*time.Second}, 2},
-	{"three days in a row", []time.Duration{0, 25 * time.Hour, 50 * time.Hour}, 3},
+	{"after 10 s", 24 * time.Hour, []time.Duration{0, 10 * time.Second}, 1, 0},
+	{"after 23 h", 24 * time.Hour, []time.Duration{0, 23 * time.Hour}, 1, 0},
+	{"after 24 h to the second", 24 * time.Hour, []time.Duration{0, 24 * time.Hour}, 1, 0},
+	{"after 25 h", 24 * time.Hour, []time.Duration{0, 25 * time.Hour}, 2, 0},
+	{"just across midnight", 24 * time.Hour, []time.Duration{12*time.Hour - 5*time.Second, 12*time.Hour + 5*time.Second}, 1, 0},
+	{"a later occurrence and its retry on the same day", 24 * time.Hour, []time.Duration{0, 25 * time.Hour, 26 * time.Hour}, 2, 0},
+	{"a later occurrence and its retry across midnight", 24 * time.Hour, []time.Duration{0, 36*time.Hour - 5*time.Second, 36*time.Hour + 5*time.Second}, 2, 0},
+	{"three days in a row", 24 * time.Hour, []time.Duration{0, 25 * time.Hour, 50 * time.Hour}, 3, 0},
+	{"an hour's window, to the second", time.Hour, []time.Duration{0, time.Hour}, 1, 0},
+	{"an hour's window, 3 h", time.Hour, []time.Duration{0, 3 * time.Hour}, 2, 0},
+	{"an hour's window, every 3 h of one day", time.Hour, []time.Duration{0, 3 * time.Hour, 6 * time.Hour, 9 * time.Hour}, 2, 0},
+	{"an hour's window, just across midnight", time.Hour, []time.Duration{11*time.Hour + 30*time.Minute, 12*time.Hour + 15*time.Minute}, 1, 0},
+	{"an hour's window, a later occurrence just across midnight", time.Hour,
+		[]time.Duration{6 * time.Hour, 11*time.Hour + 30*time.Minute, 12*time.Hour + 15*time.Minute}, 2, 0},
+	{"an hour's window, every 3 h across midnight", time.Hour, []time.Duration{11 * time.Hour, 14 * time.Hour, 17 * time.Hour}, 2, 3},
+	{"an hour's window, every 3 h of two days", time.Hour,
+		[]time.Duration{6 * time.Hour, 9 * time.Hour, 12 * time.Hour, 15 * time.Hour, 18 * time.Hour}, 3, 0},
 }
 
 func TestRepeatedBody(t *testing.T) {
@@ -58,14 +75,15 @@ func TestRepeatedBody(t *testing.T) {
 				t.Run(tt.name+"/"+how, func(t *testing.T) {
 					t.Parallel()
 					synctest.Test(t, func(t *testing.T) {
-						after := slices.Clone(tt.after)
+						after, want := slices.Clone(tt.after), tt.want
 						if backwards {
 							slices.Reverse(after)
+							want = cmp.Or(tt.backwards, want)
 						}
 						s := slow()
-						ids := repeated(t, s, run, after)
-						if len(ids) != tt.want {
-							t.Errorf("%d events, want %d", len(ids), tt.want)
+						ids := repeated(t, s, run, tt.window, after)
+						if len(ids) != want {
+							t.Errorf("%d events, want %d", len(ids), want)
 						}
 					})
 				})
@@ -76,14 +94,16 @@ func TestRepeatedBody(t *testing.T) {
 
 // repeated delivers bodies, and each of them again, and checks that what is stored is whole. It returns the
 // ids that they got.
-func repeated(t *testing.T, s *memstore.Store, run func(*testing.T, *memstore.Store, []*commit.Item), after []time.Duration) map[visitor.EventID]bool {
+func repeated(
+	t *testing.T, s *memstore.Store, run func(*testing.T, *memstore.Store, []*commit.Item), window time.Duration, after []time.Duration,
+) map[visitor.EventID]bool {
 	t.Helper()
 	ids := map[visitor.EventID]bool{}
 	of := map[time.Duration]visitor.EventID{}
 	for round := range 3 { // deliver, redeliver, redeliver
 		var items []*commit.Item
 		for _, d := range after {
-			items = append(items, item(body(d)))
+			items = append(items, item(repeatable(d, window)))
 		}
 		run(t, s, items)
 		for i, it := range items {

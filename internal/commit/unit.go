@@ -36,8 +36,13 @@ type Result struct {
 	FirstMatch bool
 }
 
-// size is about how many bytes an item adds to a Commit: record and profile.
-func (i *Item) size() int { return i.Bytes + itemOverhead }
+// size is about how many bytes an item adds to a Commit: record and profile. A raw payload in parts is not in it.
+func (i *Item) size() int {
+	if len(i.Raw) > maxRaw {
+		return max(i.Bytes-len(i.Raw)/3*4, 0) + itemOverhead // in messages it is base64
+	}
+	return i.Bytes + itemOverhead
+}
 
 const itemOverhead = 4 << 10 // the profile and the names of fields
 
@@ -73,6 +78,7 @@ type unit struct {
 	doc     store.Path      // of the identification
 	visitor string          // visitorKey of item
 	first   bool
+	partsOf visitor.EventID // the id under which its raw payload's parts are stored
 }
 
 func (u *unit) key() eventKey { return eventKey{u.item.Event.TenantID, u.id} }
@@ -131,12 +137,16 @@ func gather(items []*Item, report func(*Item, error)) (units []*unit, later []*I
 	return units, later
 }
 
+// bare reports that no processor asked for the record itself.
+func (u *unit) bare() bool {
+	return !slices.Contains(u.item.Effects, processor.Effect(processor.Record{}))
+}
+
 // record makes the unit's identification.
 func (u *unit) record(now, expire time.Time) store.Write {
 	r := profile.Record{
-		Event: u.item.Event, Raw: u.item.Raw, RawEncoding: u.item.RawEncoding,
-		FirstMatch: u.first, ProcessedAt: now, ExpireAt: expire,
-		Bare: !slices.Contains(u.item.Effects, processor.Effect(processor.Record{})),
+		Event: u.item.Event, Raw: u.item.Raw, RawEncoding: u.item.RawEncoding, RawParts: u.parts(),
+		FirstMatch: u.first, ProcessedAt: now, ExpireAt: expire, Bare: u.bare(),
 	}
 	return store.Write{Path: u.doc, Fields: r.Fields(), IfMissing: true}
 }

@@ -59,10 +59,29 @@ func (c *chains) of(t *tenant.Tenant) (*chain, error) {
 var errProcessorTimeout = errors.New("processor did not finish in time")
 
 // run takes an event through the chain and returns the effects of all of it. A failing processor makes the
-// whole chain fail: nothing of it is committed.
+// whole chain fail: nothing of it is committed. One that does not even heed its context is left behind at the
+// timeout. What was begun is finished while receiving ends, so the timeout is the only bound.
 func (ch *chain) run(ctx context.Context, ev *visitor.Event, timeout time.Duration) ([]processor.Effect, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errProcessorTimeout)
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), timeout, errProcessorTimeout)
 	defer cancel()
+	type result struct {
+		effects []processor.Effect
+		err     error
+	}
+	done := make(chan result, 1)
+	go func() {
+		effects, err := ch.walk(ctx, ev)
+		done <- result{effects, err}
+	}()
+	select {
+	case r := <-done:
+		return r.effects, r.err
+	case <-ctx.Done():
+		return nil, &processorError{"chain", context.Cause(ctx)}
+	}
+}
+
+func (ch *chain) walk(ctx context.Context, ev *visitor.Event) ([]processor.Effect, error) {
 	var effects []processor.Effect
 	for i := range ch.links {
 		l := &ch.links[i]

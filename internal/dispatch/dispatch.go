@@ -14,6 +14,7 @@ import (
 
 	"github.com/usherhq/usher/consumer/processor"
 	"github.com/usherhq/usher/consumer/visitor"
+	"github.com/usherhq/usher/internal/code"
 	"github.com/usherhq/usher/internal/commit"
 	"github.com/usherhq/usher/internal/directory"
 	"github.com/usherhq/usher/internal/envelope"
@@ -112,10 +113,22 @@ func (d *Dispatcher) Ready() bool { return d.gate.isOpen() }
 // Handle processes one message; it is a [queue.Handler].
 func (d *Dispatcher) Handle(ctx context.Context, m *queue.Message) queue.Disposition {
 	r := &report{m: m, start: time.Now()}
-	disposition := d.handle(ctx, r)
+	disposition := d.guarded(ctx, r)
 	d.ended[r.outcome].Add(1)
 	d.log(ctx, r)
 	return disposition
+}
+
+// guarded is handle, with a panic turned into a message error: once for each message.
+func (d *Dispatcher) guarded(ctx context.Context, r *report) (disposition queue.Disposition) {
+	defer func() {
+		if v := recover(); v != nil {
+			// What was thrown may hold personal data, so it is not part of the error.
+			r.err = fmt.Errorf("panic of type %T", v)
+			disposition = d.park(ctx, r, envelope.ReasonPanic)
+		}
+	}()
+	return d.handle(ctx, r)
 }
 
 // handle tries a message until it is stored, parked, or must be given back.
@@ -123,24 +136,30 @@ func (d *Dispatcher) handle(ctx context.Context, r *report) queue.Disposition {
 	hold, cancel := context.WithTimeoutCause(ctx, d.opts.MaxHold, errHeldTooLong)
 	defer cancel()
 	for {
-		err := d.process(ctx, r)
+		err := d.gate.wait(hold)
 		if err == nil {
-			return queue.Ack
+			if err = d.process(ctx, r); err == nil {
+				return queue.Ack
+			}
 		}
 		r.err = err
 		v, reason := judge(err)
+		if v == verdictHold && code.Of(err) == code.Internal {
+			// The store breaks on it, answers probes, and breaks on it again: it is this message, not the store.
+			if r.broke {
+				v = verdictNack
+			}
+			r.broke = true
+		}
 		switch v {
 		case verdictPark:
 			return d.park(ctx, r, reason)
 		case verdictHold:
 			d.gate.shut(ctx, err)
-			if d.gate.wait(hold) == nil {
-				continue
-			}
 		case verdictNack:
+			r.outcome = outcomeNacked
+			return queue.Nack
 		}
-		r.outcome = outcomeNacked
-		return queue.Nack
 	}
 }
 

@@ -92,7 +92,6 @@ var verdicts = []struct {
 	{name: "processor permanent", own: failing(processor.Permanent(errors.New("no"))), want: "parked", reason: envelope.ReasonProcessor},
 	{name: "processor permanent, wrapped", own: failing(fmt.Errorf("x: %w", processor.Permanent(errors.New("no")))), want: "parked", reason: envelope.ReasonProcessor},
 	{name: "processor error", own: failing(errors.New("not now")), want: "nacked"},
-	{name: "processor retry", own: failing(processor.RetryAfter(errors.New("not now"), time.Minute)), want: "nacked"},
 	{name: "processor's own outage", own: failing(code.New(code.Unavailable, "its system", nil)), want: "nacked"},
 	{name: "processor says malformed", own: failing(visitor.ErrMalformed), want: "nacked"},
 	{name: "processor panics", own: &custom{"own", func(*visitor.Event) (processor.Result, error) { panic("boom") }}, want: "parked", reason: envelope.ReasonProcessor},

@@ -17,6 +17,8 @@ type gate struct {
 	mu      sync.Mutex
 	open    chan struct{} // closed while the gate is open
 	closed  bool
+	pause   time.Duration // before the next probe
+	opened  time.Time     // when it last opened again
 	done    bool
 	probing sync.WaitGroup
 	stop    context.Context
@@ -39,6 +41,10 @@ func (g *gate) shut(ctx context.Context, cause error) {
 	}
 	g.closed = true
 	g.open = make(chan struct{})
+	// A system that answers probes and still fails is probed ever more slowly.
+	if g.pause == 0 || time.Since(g.opened) > g.every {
+		g.pause = firstProbe
+	}
 	g.logger.WarnContext(ctx, "gate closed: a system is away, messages are held", "error", cause)
 	g.probing.Go(g.watch)
 }
@@ -76,8 +82,8 @@ const (
 // watch probes with growing pauses until the system answers.
 func (g *gate) watch() {
 	since := time.Now()
-	for pause := firstProbe; ; pause = min(2*pause, g.every) {
-		t := time.NewTimer(pause)
+	for {
+		t := time.NewTimer(g.pause)
 		select {
 		case <-t.C:
 		case <-g.stop.Done():
@@ -87,11 +93,13 @@ func (g *gate) watch() {
 		ctx, cancel := context.WithTimeout(g.stop, probeTimeout)
 		err := g.probe(ctx)
 		cancel()
+		g.pause = min(2*g.pause, g.every) // only this goroutine has it while the gate is closed
 		if err != nil {
 			continue
 		}
 		g.mu.Lock()
 		g.closed = false
+		g.opened = time.Now()
 		close(g.open)
 		g.mu.Unlock()
 		g.logger.InfoContext(g.stop, "gate open again", "closed_for", time.Since(since))

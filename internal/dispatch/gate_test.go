@@ -82,8 +82,8 @@ func TestOutageHoldsMessages(t *testing.T) {
 				time.Sleep(30 * time.Second)
 				synctest.Wait()
 				h.check(t, 0, 0)
-				if n := o.tries.Load(); n != 20 {
-					t.Errorf("%d tries during the outage, want one of each message", n)
+				if n := o.tries.Load(); n < 1 || n > 20 {
+					t.Errorf("%d tries during the outage, want at most one of each message", n)
 				}
 				if n := o.probes.Load(); n < 25 || n > 40 { // one goroutine, about every second
 					t.Errorf("%d probes in 30 s", n)

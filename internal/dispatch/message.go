@@ -56,6 +56,7 @@ type report struct {
 	outcome     outcome
 	reason      envelope.Reason
 	err         error
+	broke       bool // the store gave an internal error for it before
 }
 
 // decode reads the message: usher's own envelope, or a cookbook publisher's shape.

@@ -35,6 +35,7 @@ const (
 	ReasonTenantInactive  Reason = "tenant_inactive"  // the tenant is not active
 	ReasonTenantMismatch  Reason = "tenant_mismatch"  // URL, payload, attribute or route name different tenants
 	ReasonTenantForbidden Reason = "tenant_forbidden" // the endpoint may not speak for the tenant
+	ReasonPanic           Reason = "panic"            // usher itself broke on it
 	ReasonProcessor       Reason = "processor"        // a processor's permanent error
 )
 

@@ -13,6 +13,7 @@ const (
 	Tenants         = "tenants"
 	Identifications = "visitor_identifications"
 	Visitors        = "visitors"
+	RawParts        = "raw_parts"
 	UsageShards     = "usage_shards"
 	Routes          = "routes"
 )
@@ -33,6 +34,11 @@ func Identification(t visitor.TenantID, e visitor.EventID) (store.Path, error) {
 	return store.NewPath(Tenants, string(t), Identifications, string(e))
 }
 
+// RawPart is one part of an identification's raw payload that is too large for one document.
+func RawPart(t visitor.TenantID, e visitor.EventID, part int) (store.Path, error) {
+	return store.NewPath(Tenants, string(t), Identifications, string(e), RawParts, fmt.Sprintf("%04d", part))
+}
+
 // VisitorCollection holds a tenant's visitors.
 func VisitorCollection(t visitor.TenantID) (store.Path, error) {
 	return store.NewPath(Tenants, string(t), Visitors)
@@ -41,11 +47,6 @@ func VisitorCollection(t visitor.TenantID) (store.Path, error) {
 // Visitor is one visitor's profile.
 func Visitor(t visitor.TenantID, v visitor.VisitorID) (store.Path, error) {
 	return store.NewPath(Tenants, string(t), Visitors, string(v))
-}
-
-// UsageCollection holds a tenant's usage counters.
-func UsageCollection(t visitor.TenantID) (store.Path, error) {
-	return store.NewPath(Tenants, string(t), UsageShards)
 }
 
 // UsageShard is one shard of a tenant's counters for a month (YYYY-MM).

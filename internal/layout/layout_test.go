@@ -31,7 +31,6 @@ func TestPaths(t *testing.T) {
 		{path(layout.Identification("acme", "evt_a")), "tenants/acme/visitor_identifications/evt_a", true},
 		{path(layout.VisitorCollection("acme")), "tenants/acme/visitors", false},
 		{path(layout.Visitor("acme", "vis_a")), "tenants/acme/visitors/vis_a", true},
-		{path(layout.UsageCollection("acme")), "tenants/acme/usage_shards", false},
 		{path(layout.UsageShard("acme", "2026-02", 3)), "tenants/acme/usage_shards/2026-02-3", true},
 		{path(layout.Route("domain", "bücher.example")), "routes/domain:bücher.example", true},
 	} {
@@ -60,7 +59,6 @@ func TestPaths_hostile(t *testing.T) {
 				"visitors":        func() (store.Path, error) { return layout.VisitorCollection(tenant) },
 				"visitor":         func() (store.Path, error) { return layout.Visitor("acme", visitor.VisitorID(id)) },
 				"of tenant":       func() (store.Path, error) { return layout.Visitor(tenant, "vis_a") },
-				"usage":           func() (store.Path, error) { return layout.UsageCollection(tenant) },
 				"shard":           func() (store.Path, error) { return layout.UsageShard(tenant, "2026-02", 0) },
 			}
 			for what, build := range paths {
