@@ -152,7 +152,7 @@ var formats = compile(map[string]format{
 	"host":    {pattern: `^[A-Za-z0-9._:-]+$`, want: "a host name or an IP address"},
 	"name":    {pattern: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`, want: "1 to 63 lower-case letters, digits or inner hyphens"},
 	"source":  {pattern: `^[a-z][a-z0-9_]{0,62}$`, want: "1 to 63 lower-case letters, digits or underscores, a letter first"},
-	"tenant":  {pattern: `^[A-Za-z0-9_.:@~-]{1,128}$`, want: "a tenant id: 1 to 128 letters, digits or _-.:@~"},
+	"tenant":  {pattern: `^[A-Za-z0-9_.:~-]{1,128}$`, want: "a tenant id: 1 to 128 letters, digits or _-.:~"},
 	"header":  {pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", want: "a header's name"},
 })
 

@@ -17,7 +17,7 @@ type Consumer struct {
 	HealthAddr       string        `mapstructure:"health_addr" required:"true" format:"address" desc:"address of /livez and /readyz"`
 	UsageShards      int           `mapstructure:"usage_shards" min:"1" max:"128" why:"reading usage reads them all" desc:"counter documents per tenant and month; more take more events a second"`
 	ProbeIntervalMax time.Duration `mapstructure:"probe_interval_max" min:"100ms" max:"20s" why:"receiving resumes within 30s of a recovery" desc:"longest pause between probes of a system that is down"`
-	DedupeCache      int           `mapstructure:"dedupe_cache" min:"0" max:"10000000" why:"each takes about 100 bytes of memory" desc:"committed event ids remembered, so that most duplicates cost no read"`
+	DedupeCache      int           `mapstructure:"dedupe_cache" min:"1" max:"10000000" why:"each takes about 100 bytes of memory" desc:"committed event ids remembered, so that most duplicates cost no read"`
 }
 
 // Validate reports every problem of the section.

@@ -41,7 +41,7 @@ func completeConfig() *Config {
 		Log:     Log{Level: "debug", Format: "text", SuccessSample: 0.25},
 		PubSub: PubSub{
 			EmulatorHost: "127.0.0.1:8085", Topic: "events", DeadLetterTopic: "dead-letters", Subscription: "events-daemon",
-			Streams: 4, MaxMessages: 2000, MaxBytes: 64 << 20,
+			DeadLetterSubscription: "dead-letters-kept", Streams: 4, MaxMessages: 2000, MaxBytes: 64 << 20,
 			Lease: 20 * time.Second, MaxHold: 15 * time.Minute, PublishTimeout: 12 * time.Second,
 		},
 		Firestore: Firestore{EmulatorHost: "127.0.0.1:8086", Database: "visitors", Connections: 8},

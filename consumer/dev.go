@@ -13,6 +13,7 @@ import (
 	"github.com/usherhq/usher/consumer/visitor"
 	"github.com/usherhq/usher/internal/app"
 	"github.com/usherhq/usher/internal/devlink"
+	"github.com/usherhq/usher/internal/ingest"
 	"github.com/usherhq/usher/internal/simulate"
 )
 
@@ -105,7 +106,7 @@ func (c *cli) welcome(ctx context.Context, d *app.Dev) {
 	b.WriteString("usher runs on this machine. Webhooks go to\n\n")
 	_ = printTable(&b, func(t *table) { // a strings.Builder takes everything
 		for _, e := range info.Endpoints {
-			t.row("  "+e.Source, info.IngestURL+"/v1/ingest/"+e.Name, e.Mode)
+			t.row("  "+e.Source, info.IngestURL+ingest.Prefix+e.Name, e.Mode)
 		}
 	})
 	if line := curlOf(ctx, &info); line != "" {

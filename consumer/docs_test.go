@@ -29,6 +29,7 @@ import (
 	"github.com/usherhq/usher/internal/envelope"
 	"github.com/usherhq/usher/internal/layout"
 	"github.com/usherhq/usher/internal/profile"
+	"github.com/usherhq/usher/internal/queue"
 	"github.com/usherhq/usher/internal/store"
 	"github.com/usherhq/usher/internal/tenant"
 	"github.com/usherhq/usher/internal/usage"
@@ -176,10 +177,14 @@ func pubsubCommands(t *testing.T) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "```sh\ngcloud pubsub topics create %s\n", strings.Join(top.Topics, " "))
 	for _, s := range top.Subscriptions {
+		// Dead letters are kept for as long as the service can; the emulator refuses that, so Topology does not say it.
+		last := fmt.Sprintf("--message-retention-duration=%.0fd", queue.MaxRetention.Hours()/24)
+		if s.DeadLetterTopic != "" {
+			last = fmt.Sprintf("--dead-letter-topic=%s --max-delivery-attempts=%d", s.DeadLetterTopic, s.MaxAttempts)
+		}
 		fmt.Fprintf(&b, "gcloud pubsub subscriptions create %s --topic=%s \\\n"+
-			"  --ack-deadline=%.0f --min-retry-delay=%.0fs --max-retry-delay=%.0fs \\\n"+
-			"  --dead-letter-topic=%s --max-delivery-attempts=%d --expiration-period=never\n",
-			s.Name, s.Topic, s.AckDeadline.Seconds(), s.MinBackoff.Seconds(), s.MaxBackoff.Seconds(), s.DeadLetterTopic, s.MaxAttempts)
+			"  --ack-deadline=%.0f --min-retry-delay=%.0fs --max-retry-delay=%.0fs \\\n  %s --expiration-period=never\n",
+			s.Name, s.Topic, s.AckDeadline.Seconds(), s.MinBackoff.Seconds(), s.MaxBackoff.Seconds(), last)
 	}
 	return b.String() + "```\n"
 }

@@ -17,14 +17,14 @@ type gate struct {
 	idle   chan struct{} // closed when the gate is and nothing is under way
 }
 
-// count lets a request through the gate. Afterwards it is answered 503, and its connection closed, so that the
-// sender tries elsewhere.
-func (g *gate) count(h http.Handler) http.Handler {
+// count lets a request through the gate to h. Once it is closed, refuse answers, and the connection is closed,
+// so that the sender tries elsewhere.
+func (g *gate) count(h, refuse http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !g.enter() {
 			w.Header().Set("Connection", "close")
 			w.Header().Set("Retry-After", "1")
-			http.Error(w, "shutting down", http.StatusServiceUnavailable)
+			refuse.ServeHTTP(w, r)
 			return
 		}
 		defer g.leave()

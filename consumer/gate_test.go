@@ -19,7 +19,7 @@ func TestGateWaitsForRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, release := newGate(), make(chan struct{})
-		h := g.count(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+		h := g.count(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }), http.NotFoundHandler())
 		first := httptest.NewRecorder()
 		served := make(chan struct{})
 		go func() {
@@ -32,8 +32,8 @@ func TestGateWaitsForRequests(t *testing.T) {
 		synctest.Wait()
 		late := httptest.NewRecorder()
 		h.ServeHTTP(late, httptest.NewRequest(http.MethodPost, "/", nil))
-		if late.Code != http.StatusServiceUnavailable || late.Header().Get("Connection") != "close" {
-			t.Errorf("late request: %d %v, want 503 and a closed connection", late.Code, late.Header())
+		if late.Code != http.StatusNotFound || late.Header().Get("Connection") != "close" || late.Header().Get("Retry-After") == "" {
+			t.Errorf("late request: %d %v, want it refused and the connection closed", late.Code, late.Header())
 		}
 		select {
 		case err := <-drained:

@@ -44,5 +44,5 @@ func (c *cli) runDaemon(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return errors.Join(err, b.Close())
 	}
-	return errors.Join(d.Run(ctx), b.Close())
+	return errors.Join(d.Run(ctx), b.CloseWithin(app.CloseTime))
 }

@@ -46,7 +46,7 @@ func (c *cli) serve(ctx context.Context) error {
 	}
 	g := &gate{idle: make(chan struct{})}
 	if err := register(ctx, app.Targets(c.targetEnv(), c.stdout), c.getenv("FUNCTION_TARGET"), func(h http.Handler) http.Handler {
-		return g.count(readWithin(cfg.HTTP.ReadTimeout, h))
+		return g.count(readWithin(cfg.HTTP.ReadTimeout, h), app.Refuse(logger))
 	}); err != nil {
 		return err
 	}

@@ -3,8 +3,8 @@ package app
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -204,7 +204,8 @@ func TestNewIngestAnswers(t *testing.T) {
 // TestTargetsRecover builds a function from a configuration that is not usable.
 func TestTargetsRecover(t *testing.T) {
 	t.Parallel()
-	targets := Targets(nil, io.Discard)
+	var logs bytes.Buffer
+	targets := Targets(nil, &logs)
 	if len(targets) != 1 || targets[0].Name != "Ingest" || targets[0].Path != "/v1/ingest/" {
 		t.Fatalf("targets %+v", targets)
 	}
@@ -212,6 +213,29 @@ func TestTargetsRecover(t *testing.T) {
 	targets[0].Handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/ingest/mdb", nil))
 	if w.Code != http.StatusServiceUnavailable {
 		t.Errorf("status %d without a project, want 503", w.Code)
+	}
+	var line map[string]any
+	if err := json.Unmarshal(logs.Bytes(), &line); err != nil {
+		t.Fatalf("want one line: %v in\n%s", err, logs.String())
+	}
+	text, _ := line["error"].(string)
+	if line["severity"] != "ERROR" || line["message"] != "receipt" || line["outcome"] != "failed" || line["status"] != 503.0 ||
+		!strings.Contains(text, "project (USHER_PROJECT): required") {
+		t.Errorf("receipt %s", logs.String())
+	}
+}
+
+func TestRefuse(t *testing.T) {
+	t.Parallel()
+	var logs bytes.Buffer
+	logger, err := NewLogger(&logs, load(t), "serve")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	Refuse(logger).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/ingest/mdb", nil))
+	if w.Code != http.StatusServiceUnavailable || strings.Count(logs.String(), `"outcome":"failed","status":503`) != 1 {
+		t.Errorf("answer %d, logged %s", w.Code, logs.String())
 	}
 }
 

@@ -36,8 +36,13 @@ func NewLogger(w io.Writer, cfg *config.Config, component string) (*slog.Logger,
 	}
 	return telemetry.New(w, telemetry.Options{
 		Level: level, Format: telemetry.Format(cfg.Log.Format), Project: cfg.Project,
-		Labels: map[string]string{"component": component, "version": Version()},
+		Labels: logLabels(component),
 	})
+}
+
+// logLabels are on every line of a component.
+func logLabels(component string) map[string]string {
+	return map[string]string{"component": component, "version": Version()}
 }
 
 // NewRegistry returns the processors of this build. Every processor is registered here.
@@ -72,7 +77,9 @@ func OpenStore(ctx context.Context, cfg *config.Config) (store.Store, error) {
 
 // OpenQueue opens Pub/Sub, or its emulator, as configured.
 func OpenQueue(ctx context.Context, cfg *config.Config) (queue.Queue, error) {
-	q, err := gcppubsub.Open(ctx, gcppubsub.Options{Project: project(cfg), EmulatorHost: cfg.PubSub.EmulatorHost})
+	q, err := gcppubsub.Open(ctx, gcppubsub.Options{
+		Project: project(cfg), EmulatorHost: cfg.PubSub.EmulatorHost, PublishTimeout: cfg.PubSub.PublishTimeout,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open pubsub: %w", err)
 	}
@@ -131,15 +138,37 @@ func OpenDev(ctx context.Context, cfg *config.Config) (*Backend, error) {
 // Close releases everything.
 func (b *Backend) Close() error { return errors.Join(b.Queue.Close(), b.Store.Close()) }
 
+// CloseWithin is Close with a limit: a service that does not answer must not keep a process from ending.
+func (b *Backend) CloseWithin(d time.Duration) error {
+	done := make(chan error, 1)
+	go func() { done <- b.Close() }()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-t.C:
+		return errNotClosed
+	}
+}
+
+var errNotClosed = errors.New("connections were not closed in time")
+
 // Topology is what the configuration expects to exist; dev mode and tests create it, Terraform does
 // elsewhere.
 func Topology(cfg *config.Config) queue.Topology {
 	return queue.Topology{
 		Topics: []string{cfg.PubSub.Topic, cfg.PubSub.DeadLetterTopic},
-		Subscriptions: []queue.SubscriptionSpec{{
-			Name: cfg.PubSub.Subscription, Topic: cfg.PubSub.Topic, AckDeadline: cfg.PubSub.Lease,
-			MinBackoff: 10 * time.Second, MaxBackoff: 600 * time.Second,
-			DeadLetterTopic: cfg.PubSub.DeadLetterTopic, MaxAttempts: 100,
-		}},
+		Subscriptions: []queue.SubscriptionSpec{
+			{
+				Name: cfg.PubSub.Subscription, Topic: cfg.PubSub.Topic, AckDeadline: cfg.PubSub.Lease,
+				MinBackoff: 10 * time.Second, MaxBackoff: 600 * time.Second,
+				DeadLetterTopic: cfg.PubSub.DeadLetterTopic, MaxAttempts: 100,
+			},
+			{ // production keeps dead letters for 31 days, which the emulator refuses
+				Name: cfg.PubSub.DeadLetterSubscription, Topic: cfg.PubSub.DeadLetterTopic, AckDeadline: cfg.PubSub.Lease,
+				MinBackoff: 10 * time.Second, MaxBackoff: 600 * time.Second,
+			},
+		},
 	}
 }

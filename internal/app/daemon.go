@@ -18,7 +18,6 @@ import (
 	"github.com/usherhq/usher/internal/dispatch"
 	"github.com/usherhq/usher/internal/queue"
 	"github.com/usherhq/usher/internal/resolve"
-	"github.com/usherhq/usher/internal/source/mdblegacy"
 	"github.com/usherhq/usher/internal/store"
 )
 
@@ -75,7 +74,7 @@ func newCommitter(cfg *config.Config, s store.Store) (*commit.Committer, error) 
 	return commit.New(commit.Options{
 		Store: s, Now: time.Now, MaxEvents: cfg.Consumer.BatchEvents, MaxBytes: cfg.Consumer.BatchBytes,
 		Linger: cfg.Consumer.BatchLinger, Concurrency: cfg.Consumer.Committers, Timeout: cfg.Consumer.CommitTimeout,
-		Shards: cfg.Consumer.UsageShards, CacheSize: max(cfg.Consumer.DedupeCache, 1), Retention: cfg.Identity.Retention,
+		Shards: cfg.Consumer.UsageShards, CacheSize: cfg.Consumer.DedupeCache, Retention: cfg.Identity.Retention,
 	})
 }
 
@@ -84,7 +83,7 @@ func (d *Daemon) newDispatcher(reg *processor.Registry) (*dispatch.Dispatcher, e
 		Tenants: d.tenants, Registry: reg, Committer: d.committer,
 		DeadLetters: d.backend.Queue.Publisher(d.cfg.PubSub.DeadLetterTopic),
 		Resolver:    resolve.New(d.tenants),
-		Cookbook:    &resolve.Endpoint{Name: "cookbook", Adapter: mdblegacy.New()},
+		Cookbook:    cookbookEndpoint(d.cfg),
 		Probe:       func(ctx context.Context) error { return probe(ctx, d.backend.Store) },
 		Logger:      d.logger, Now: time.Now,
 		ProcessorTimeout: d.cfg.Consumer.ProcessorTimeout, PublishTimeout: d.cfg.PubSub.PublishTimeout,
@@ -132,6 +131,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	stops.add("dispatcher", func(context.Context) error { d.dispatcher.Close(); return nil })
 	stops.add("committer", d.committer.Close)
 
+	grace := newGrace(ctx, d.cfg.Consumer.ShutdownGrace-CloseTime)
 	err := d.selfCheck(ctx)
 	if err == nil {
 		d.logger.InfoContext(ctx, "daemon started",
@@ -141,7 +141,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		)
 		d.receive(ctx)
 	}
-	stopping, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), d.cfg.Consumer.ShutdownGrace, errGrace)
+	stopping, cancel := context.WithDeadlineCause(context.WithoutCancel(ctx), grace.end(), errGrace)
 	defer cancel()
 	err = errors.Join(err, stops.run(stopping))
 	d.logger.InfoContext(stopping, "daemon stopped")
@@ -149,6 +149,32 @@ func (d *Daemon) Run(ctx context.Context) error {
 }
 
 var errGrace = errors.New("shutdown grace is over")
+
+// CloseTime is the part of the shutdown grace that is left for [Backend.CloseWithin], after Run.
+const CloseTime = 500 * time.Millisecond
+
+// grace is the time that a shutdown has, counted from the moment it was asked for.
+type grace struct {
+	length time.Duration
+	asked  atomic.Pointer[time.Time]
+}
+
+func newGrace(ctx context.Context, length time.Duration) *grace {
+	g := &grace{length: length}
+	context.AfterFunc(ctx, func() {
+		now := time.Now()
+		g.asked.Store(&now)
+	})
+	return g
+}
+
+// end is when the grace is over; of a shutdown that nobody asked for, a whole one from now.
+func (g *grace) end() time.Time {
+	if asked := g.asked.Load(); asked != nil {
+		return asked.Add(g.length)
+	}
+	return time.Now().Add(g.length)
+}
 
 // receive keeps receiving until ctx ends; an error starts it again after a pause that grows.
 func (d *Daemon) receive(ctx context.Context) {
@@ -228,6 +254,7 @@ func (d *Daemon) selfCheck(ctx context.Context) error {
 			break
 		}
 	}
+	d.checkDeadLetters(ctx)
 	return nil
 }
 

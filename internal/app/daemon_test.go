@@ -266,3 +266,53 @@ func TestDevServesTwinsAndLink(t *testing.T) {
 		t.Errorf("Run: %v", err)
 	}
 }
+
+// TestDaemonEndsWhileTheStoreHangs: no commit is ever answered, and Run returns all the same.
+func TestDaemonEndsWhileTheStoreHangs(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	cfg.Consumer.ProcessorTimeout, cfg.Consumer.CommitTimeout = 100*time.Millisecond, 600*time.Millisecond
+	cfg.Consumer.ShutdownGrace = 1500 * time.Millisecond
+	b := twins(t, cfg, memstore.Options{})
+	f := &stuck{Store: b.Store, begun: make(chan struct{}, 1000)}
+	publish(t, cfg, b, 500)
+	d, stop := start(t, cfg, &app.Backend{Store: f, Queue: b.Queue})
+	<-f.begun
+	_ = stop() // what could not be committed is not acked, so an error is as good as none
+	if ended, _ := d.Stats(); ended["stored"] != 0 {
+		t.Errorf("%d messages were acked without a commit", ended["stored"])
+	}
+}
+
+// stuck is a store whose commits end only with their context.
+type stuck struct {
+	store.Store
+	begun chan struct{}
+}
+
+func (s *stuck) Commit(ctx context.Context, _ []store.Write) error {
+	s.begun <- struct{}{}
+	<-ctx.Done()
+	return code.New(code.Unavailable, "commit", nil)
+}
+
+func TestCloseWithinGivesUp(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	defer close(release)
+	b := &app.Backend{Store: memstore.New(memstore.Options{}), Queue: hanging{memqueue.New(memqueue.Options{}), release}}
+	if err := b.CloseWithin(time.Millisecond); err == nil || !strings.Contains(err.Error(), "not closed in time") {
+		t.Errorf("CloseWithin: %v", err)
+	}
+}
+
+// hanging is a queue whose Close waits to be released.
+type hanging struct {
+	queue.Queue
+	release chan struct{}
+}
+
+func (h hanging) Close() error {
+	<-h.release
+	return h.Queue.Close()
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/usherhq/usher/internal/resolve"
 	"github.com/usherhq/usher/internal/signature"
 	"github.com/usherhq/usher/internal/source/vendors"
+	"github.com/usherhq/usher/internal/telemetry"
 	"github.com/usherhq/usher/internal/web"
 )
 
@@ -30,12 +31,21 @@ type Target struct {
 // Targets are the HTTP functions of this build, configured by env (in the form of os.Environ) and logging to
 // out. Each is built by its first request: an error then is tried again by the next one.
 func Targets(env []string, out io.Writer) []Target {
+	// The configured logger comes with the handler. An error would be for an unknown format.
+	logger, _ := telemetry.New(out, telemetry.Options{Labels: logLabels("ingest")})
 	return []Target{{
-		Name: "Ingest", Path: "/v1/ingest/",
-		Handler: web.Lazy(slog.New(slog.NewJSONHandler(out, nil)), func(ctx context.Context) (http.Handler, error) {
+		Name: "Ingest", Path: ingest.Prefix,
+		Handler: ingest.Handle(logger, web.Lazy(func(ctx context.Context) (http.Handler, error) {
 			return buildIngest(ctx, env, out)
-		}),
+		})),
 	}}
+}
+
+// Refuse answers 503 to every request, with a receipt: for a process that is shutting down.
+func Refuse(logger *slog.Logger) http.Handler {
+	return ingest.Handle(logger, func(http.ResponseWriter, *http.Request) error {
+		return &web.Error{Status: http.StatusServiceUnavailable, Code: "shutting_down", Msg: "Shutting down"}
+	})
 }
 
 // buildIngest opens what the ingest function needs.

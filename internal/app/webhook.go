@@ -12,13 +12,11 @@ import (
 
 	"github.com/usherhq/usher/config"
 	"github.com/usherhq/usher/internal/devlink"
+	"github.com/usherhq/usher/internal/ingest"
 	"github.com/usherhq/usher/internal/redact"
 	"github.com/usherhq/usher/internal/signature"
 	"github.com/usherhq/usher/internal/simulate"
 )
-
-// ingestPath is where webhooks are posted, the endpoint's name behind it.
-const ingestPath = "/v1/ingest/"
 
 // NewWebhook returns the request by which an endpoint's vendor would deliver a body: to the functions at base,
 // for the tenant in the URL or none, signed as the endpoint wants it.
@@ -42,7 +40,7 @@ func NewWebhook(
 	if err != nil {
 		return nil, fmt.Errorf("sign webhook: base URL: %w", err)
 	}
-	u = u.JoinPath(ingestPath, e.Name, tenant)
+	u = u.JoinPath(ingest.Prefix, e.Name, tenant)
 	u.RawQuery = r.Query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
 	if err != nil {

@@ -1,12 +1,16 @@
 // Package devlink lets sibling commands on the same machine use the store of a running `usher dev`.
 //
-// It speaks gob over HTTP and belongs on loopback: there is no authentication.
+// It speaks gob over HTTP and belongs on loopback: there is no authentication. Web pages are kept out, as a browser
+// on the same machine reaches loopback as well.
 package devlink
 
 import (
 	"encoding/gob"
 	"errors"
+	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/usherhq/usher/internal/code"
@@ -102,7 +106,7 @@ func convert(docs []store.Doc, f func(store.Fields) store.Fields) []store.Doc {
 	return out
 }
 
-// NewServer returns the handler that serves a store.
+// NewServer returns the handler that serves a store. It refuses requests of web pages.
 func NewServer(s store.Store, info Info) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+pathInfo, serve(func(*http.Request, nothing) (Info, error) { return info, nil }))
@@ -118,7 +122,29 @@ func NewServer(s store.Store, info Info) http.Handler {
 	mux.Handle("POST "+pathQuery, serve(func(r *http.Request, q store.Query) ([]store.Doc, error) {
 		return packed(s.Query(r.Context(), q))
 	}))
-	return mux
+	return own(mux)
+}
+
+// own lets through requests of programs on this machine. A browser names the origin of the page that posts, and a
+// page whose name was pointed at loopback after it was loaded still sends that name as the host.
+func own(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.Header.Values("Origin")) > 0 || !isLoopback(r.Host) {
+			http.Error(w, "not from this machine", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// isLoopback reports whether a Host header, with or without port, names this machine.
+func isLoopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
+	}
+	addr, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && addr.Unmap().IsLoopback()
 }
 
 func serve[In, Out any](do func(*http.Request, In) (Out, error)) http.Handler {

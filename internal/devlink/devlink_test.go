@@ -85,3 +85,50 @@ func TestErrors(t *testing.T) {
 		}
 	})
 }
+
+// TestOnlyThisMachine: a web page cannot use the store, neither from its own origin nor under a name that it points
+// at loopback. Whoever gets through is told that a body is missing.
+func TestOnlyThisMachine(t *testing.T) {
+	t.Parallel()
+	h := devlink.NewServer(memstore.New(memstore.Options{}), devlink.Info{})
+	for _, tt := range []struct {
+		name, host string
+		origin     []string
+		want       int
+	}{
+		{"address", "127.0.0.1:8080", nil, http.StatusBadRequest},
+		{"address without port", "127.0.0.1", nil, http.StatusBadRequest},
+		{"another loopback address", "127.8.9.10:1", nil, http.StatusBadRequest},
+		{"IPv6", "[::1]:8080", nil, http.StatusBadRequest},
+		{"IPv6 without port", "[::1]", nil, http.StatusBadRequest},
+		{"IPv4 in IPv6", "[::ffff:127.0.0.1]:8080", nil, http.StatusBadRequest},
+		{"name", "localhost:8080", nil, http.StatusBadRequest},
+		{"name in capitals", "LOCALHOST", nil, http.StatusBadRequest},
+		{"no host", "", nil, http.StatusForbidden},
+		{"rebound name", "page.example.com:8080", nil, http.StatusForbidden},
+		{"name that starts like ours", "localhost.example.com", nil, http.StatusForbidden},
+		{"name that starts like an address", "127.0.0.1.example.com", nil, http.StatusForbidden},
+		{"address of another machine", "192.0.2.1:8080", nil, http.StatusForbidden},
+		{"any address", "0.0.0.0:8080", nil, http.StatusForbidden},
+		{"page", "127.0.0.1:8080", []string{"https://page.example.com"}, http.StatusForbidden},
+		{"page from loopback", "localhost:8080", []string{"http://localhost:8080"}, http.StatusForbidden},
+		{"sandboxed page", "127.0.0.1:8080", []string{"null"}, http.StatusForbidden},
+		{"empty origin", "127.0.0.1:8080", []string{""}, http.StatusForbidden},
+	} {
+		for _, path := range []string{"/devlink/info", "/devlink/commit", "/devlink/get", "/devlink/query"} {
+			t.Run(tt.name+path, func(t *testing.T) {
+				t.Parallel()
+				r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, nil)
+				r.Host = tt.host
+				if tt.origin != nil {
+					r.Header["Origin"] = tt.origin
+				}
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				if w.Code != tt.want {
+					t.Errorf("status %d, want %d", w.Code, tt.want)
+				}
+			})
+		}
+	}
+}

@@ -2,7 +2,7 @@
 //
 // A success status means that Pub/Sub has acknowledged every event of the body, or that the webhook was
 // refused on purpose and counted. Whatever is authentic and cannot be used is parked as a dead letter. Every
-// request leaves exactly one receipt in the log, which holds no personal data.
+// request that gets here leaves exactly one receipt in the log, which holds no personal data.
 package ingest
 
 import (
@@ -126,7 +126,8 @@ func (h *Handler) handle(w http.ResponseWriter, r *http.Request, rc *receipt) so
 }
 
 // route finds the endpoint and the tenant in a path, "" for none. There is no mux here because a mux answers
-// some paths by redirects, which vendors do not follow and which would leave no receipt.
+// unclean paths, such as "//v1/ingest/mdb", by redirects, which leave no receipt. The functions framework has
+// one in front all the same: what that redirects does not get here.
 func route(path string) (endpoint, tenant string) {
 	_, rest, ok := strings.Cut(path, Prefix)
 	if !ok {

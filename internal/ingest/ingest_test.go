@@ -279,7 +279,7 @@ func TestHostsOfReceipts(t *testing.T) {
 	t.Parallel()
 	for host, want := range map[string]string{
 		"shop.example.com": "shop.example.com", "bücher.example": "bücher.example", "ada@example.com": "", "Ada Example": "",
-		"Ada": "", "a.\u0000": "", strings.Repeat("a.", 127): "",
+		"Ada": "", "a.\u0000": "", "192.0.2.7": "", "192.0.2.007": "", "3221225991": "", "2001:db8::7": "", "192.0.2.7.example.com": "192.0.2.7.example.com", strings.Repeat("a.", 127): "",
 	} {
 		b := setup(t)
 		b.do(post("/v1/ingest/strict/acme", `[{"id":"1","domain":`+quote(host)+`}]`))

@@ -15,6 +15,7 @@ import (
 	"github.com/usherhq/usher/internal/envelope"
 	"github.com/usherhq/usher/internal/resolve"
 	"github.com/usherhq/usher/internal/source"
+	"github.com/usherhq/usher/internal/web"
 )
 
 // receipt is the line logged for one request. It holds configured names, ids that usher derived and checked
@@ -88,8 +89,12 @@ func (rc *receipt) log(ctx context.Context, logger *slog.Logger) {
 	logger.LogAttrs(ctx, level, "receipt", attrs...)
 }
 
-// cause is what may be logged of an error: the text of a classified one, else its code and type.
+// cause is what may be logged of an error: the text of one that was made for it, else its code and type.
 func cause(err error) string {
+	var refused *web.Error
+	if errors.As(err, &refused) {
+		return refused.Error()
+	}
 	var e *code.Error
 	if errors.As(err, &e) {
 		return e.Error()
@@ -111,8 +116,12 @@ func root(err error) error {
 // maxHost is the longest domain name.
 const maxHost = 253
 
-// safeHost is a website host fit for the log, "" for what does not look like one: a vendor may send anything.
+// safeHost is a website host fit for the log, "" for what does not look like one: a vendor may send anything. An IP
+// address may be a person's; unlike a host name it has no letter behind its last dot.
 func safeHost(host string) string {
+	if strings.IndexFunc(host[strings.LastIndexByte(host, '.')+1:], unicode.IsLetter) < 0 {
+		return ""
+	}
 	if len(host) > maxHost || !utf8.ValidString(host) || !strings.Contains(host, ".") {
 		return ""
 	}

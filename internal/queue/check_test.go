@@ -64,8 +64,11 @@ func TestCheckTopology(t *testing.T) {
 		{"plain", func(*queue.SubscriptionSpec) {}, code.OK},
 		{"every setting", func(s *queue.SubscriptionSpec) {
 			s.AckDeadline, s.MinBackoff, s.MaxBackoff = 10*time.Second, 10*time.Second, 600*time.Second
-			s.DeadLetterTopic, s.MaxAttempts = "dead", 100
+			s.DeadLetterTopic, s.MaxAttempts, s.Retention = "dead", 100, 10*time.Minute
 		}, code.OK},
+		{"longest retention", func(s *queue.SubscriptionSpec) { s.Retention = 31 * 24 * time.Hour }, code.OK},
+		{"retention too short", func(s *queue.SubscriptionSpec) { s.Retention = 10*time.Minute - 1 }, code.Invalid},
+		{"retention too long", func(s *queue.SubscriptionSpec) { s.Retention = 31*24*time.Hour + 1 }, code.Invalid},
 		{"no name", func(s *queue.SubscriptionSpec) { s.Name = "" }, code.Invalid},
 		{"short name", func(s *queue.SubscriptionSpec) { s.Name = "ab" }, code.Invalid},
 		{"long name", func(s *queue.SubscriptionSpec) { s.Name = strings.Repeat("a", 256) }, code.Invalid},

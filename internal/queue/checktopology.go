@@ -15,6 +15,8 @@ const (
 	MaxRetryDelay  = 600 * time.Second
 	MinAttempts    = 5
 	MaxAttempts    = 100
+	MinRetention   = 10 * time.Minute
+	MaxRetention   = 31 * 24 * time.Hour
 )
 
 // namePattern is Pub/Sub's rule for the names of topics and subscriptions.
@@ -45,6 +47,8 @@ func checkSubscription(s *SubscriptionSpec) error {
 		return code.New(code.Invalid, op+"ack deadline out of limits", nil)
 	case s.MinBackoff < 0, s.MaxBackoff > MaxRetryDelay, s.MaxBackoff < s.MinBackoff:
 		return code.New(code.Invalid, op+"backoff out of limits", nil)
+	case s.Retention != 0 && (s.Retention < MinRetention || s.Retention > MaxRetention):
+		return code.New(code.Invalid, op+"retention out of limits", nil)
 	case s.DeadLetterTopic == "" && s.MaxAttempts != 0:
 		return code.New(code.Invalid, op+"attempts without dead-letter topic", nil)
 	case s.DeadLetterTopic != "" && !validName(s.DeadLetterTopic):

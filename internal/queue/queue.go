@@ -82,6 +82,9 @@ type SubscriptionSpec struct {
 	MaxBackoff      time.Duration
 	DeadLetterTopic string // "" for no dead-letter policy
 	MaxAttempts     int    // with DeadLetterTopic, 5 to 100
+	// Retention is how long a message that nobody acked is kept, 10 minutes to 31 days; 0 is the service's
+	// default, 7 days, which is also the emulator's limit. The memory twin keeps everything.
+	Retention time.Duration
 }
 
 // Queue is one project's queue service.

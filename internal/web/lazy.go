@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"sync/atomic"
 
@@ -13,9 +12,9 @@ import (
 var errNoHandler = errors.New("no handler was built")
 
 // Lazy returns a handler that is built by its first request. Success is kept; after an error that request
-// and those that waited for the same try are answered 503, and the next one tries again. One build runs at a
-// time, and its context outlives the request, because what it builds does.
-func Lazy(logger *slog.Logger, build func(context.Context) (http.Handler, error)) http.Handler {
+// and those that waited for the same try get it as an [*Error] of status 503, and the next one tries again. One
+// build runs at a time, and its context outlives the request, because what it builds does.
+func Lazy(build func(context.Context) (http.Handler, error)) HandlerFunc {
 	var (
 		built  atomic.Pointer[http.Handler]
 		flight singleflight.Group
@@ -42,12 +41,12 @@ func Lazy(logger *slog.Logger, build func(context.Context) (http.Handler, error)
 		}
 		return *built.Load(), nil
 	}
-	return Handle(logger, func(w http.ResponseWriter, r *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
 		h, err := get(r.Context())
 		if err != nil {
 			return err
 		}
 		h.ServeHTTP(w, r)
 		return nil
-	})
+	}
 }

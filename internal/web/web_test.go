@@ -165,7 +165,7 @@ func TestLazy(t *testing.T) {
 	t.Parallel()
 	log, lines := logger()
 	var builds int
-	h := web.Lazy(log, func(context.Context) (http.Handler, error) {
+	h := web.Handle(log, web.Lazy(func(context.Context) (http.Handler, error) {
 		switch builds++; builds {
 		case 1:
 			return nil, errors.New("no project")
@@ -173,7 +173,7 @@ func TestLazy(t *testing.T) {
 			return nil, nil
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }), nil
-	})
+	}))
 	var got []int
 	for range 4 {
 		got = append(got, get(h).Code)
@@ -191,10 +191,9 @@ func TestLazy(t *testing.T) {
 func TestLazyBuildsOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		log, _ := logger()
 		var builds, served atomic.Int32
 		release := make(chan struct{})
-		h := web.Lazy(log, func(ctx context.Context) (http.Handler, error) {
+		h := web.Lazy(func(ctx context.Context) (http.Handler, error) {
 			builds.Add(1)
 			<-release
 			return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }), ctx.Err()
@@ -203,7 +202,9 @@ func TestLazyBuildsOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
-				h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
+				if err := h(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)); err != nil {
+					t.Error(err)
+				}
 			})
 		}
 		synctest.Wait() // all are in the one build

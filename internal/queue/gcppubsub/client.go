@@ -31,14 +31,8 @@ type Options struct {
 	// EnableTracing records OpenTelemetry spans and carries the trace context in message attributes.
 	EnableTracing bool
 
-	// PublishDelay is how long a publish waits for others to share its request; 0 is 1 ms, since callers
-	// wait for every publish.
-	PublishDelay time.Duration
 	// PublishTimeout bounds a publish request, retries included, after its caller may have given up; 0 is 15 s.
 	PublishTimeout time.Duration
-	// MaxPublishing and MaxPublishingBytes bound, per topic, what is being published; further publishes wait.
-	// 0 is 1,000 messages and 64 MiB.
-	MaxPublishing, MaxPublishingBytes int
 
 	// ClientOptions are added to the Google client's, such as credentials.
 	ClientOptions []option.ClientOption
@@ -50,24 +44,15 @@ func (o *Options) Validate() error {
 	if o.Project == "" {
 		errs = append(errs, errors.New("project is required"))
 	}
-	if o.PublishDelay < 0 || o.PublishTimeout < 0 || o.MaxPublishing < 0 || o.MaxPublishingBytes < 0 {
-		errs = append(errs, errors.New("publish bounds must not be negative"))
+	if o.PublishTimeout < 0 {
+		errs = append(errs, errors.New("publish timeout must not be negative"))
 	}
 	return errors.Join(errs...)
 }
 
 func (o *Options) setDefaults() {
-	if o.PublishDelay == 0 {
-		o.PublishDelay = time.Millisecond
-	}
 	if o.PublishTimeout == 0 {
 		o.PublishTimeout = 15 * time.Second
-	}
-	if o.MaxPublishing == 0 {
-		o.MaxPublishing = 1000
-	}
-	if o.MaxPublishingBytes == 0 {
-		o.MaxPublishingBytes = 64 << 20
 	}
 }
 

@@ -44,6 +44,9 @@ func (c *Client) subscription(spec *queue.SubscriptionSpec) *pubsubpb.Subscripti
 			MaximumBackoff: durationpb.New(spec.MaxBackoff),
 		}
 	}
+	if spec.Retention > 0 {
+		s.MessageRetentionDuration = durationpb.New(spec.Retention)
+	}
 	if spec.DeadLetterTopic != "" {
 		s.DeadLetterPolicy = &pubsubpb.DeadLetterPolicy{
 			DeadLetterTopic:     c.topicName(spec.DeadLetterTopic),

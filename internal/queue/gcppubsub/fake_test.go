@@ -201,8 +201,8 @@ func TestTracing(t *testing.T) {
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	bad := map[string]gcppubsub.Options{
-		"no project":     {},
-		"negative bound": {Project: project, MaxPublishing: -1},
+		"no project":       {},
+		"negative timeout": {Project: project, PublishTimeout: -1},
 	}
 	for name, o := range bad {
 		if _, err := gcppubsub.Open(t.Context(), o); err == nil {

@@ -3,6 +3,7 @@ package gcppubsub
 import (
 	"context"
 	"maps"
+	"time"
 
 	"cloud.google.com/go/pubsub/v2"
 
@@ -10,14 +11,22 @@ import (
 	"github.com/usherhq/usher/internal/queue"
 )
 
+const (
+	// publishDelay is how long a publish waits for others to share its request; callers wait for every publish.
+	publishDelay = time.Millisecond
+	// What is being published is bounded per topic; further publishes wait.
+	maxPublishing      = 1000
+	maxPublishingBytes = 64 << 20
+)
+
 type publisher struct{ p *pubsub.Publisher }
 
 func newPublisher(p *pubsub.Publisher, o *Options) *publisher {
-	p.PublishSettings.DelayThreshold = o.PublishDelay
+	p.PublishSettings.DelayThreshold = publishDelay
 	p.PublishSettings.Timeout = o.PublishTimeout
 	p.PublishSettings.FlowControlSettings = pubsub.FlowControlSettings{
-		MaxOutstandingMessages: o.MaxPublishing,
-		MaxOutstandingBytes:    o.MaxPublishingBytes,
+		MaxOutstandingMessages: maxPublishing,
+		MaxOutstandingBytes:    maxPublishingBytes,
 		LimitExceededBehavior:  pubsub.FlowControlBlock,
 	}
 	return &publisher{p}

@@ -7,9 +7,12 @@ import (
 	"time"
 
 	"cloud.google.com/go/pubsub/v2"
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/usherhq/usher/internal/code"
 	"github.com/usherhq/usher/internal/queue"
@@ -82,5 +85,44 @@ func TestClassify(t *testing.T) {
 		if err := classify(tt.ctx, "op", tt.err); code.Of(err) != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
+	}
+}
+
+func TestSubscription(t *testing.T) {
+	t.Parallel()
+	c := &Client{options: Options{Project: "demo"}}
+	tests := []struct {
+		name string
+		spec queue.SubscriptionSpec
+		want *pubsubpb.Subscription
+	}{
+		{
+			"the service's defaults",
+			queue.SubscriptionSpec{Name: "sub", Topic: "top"},
+			&pubsubpb.Subscription{Name: "projects/demo/subscriptions/sub", Topic: "projects/demo/topics/top"},
+		},
+		{
+			"every setting",
+			queue.SubscriptionSpec{
+				Name: "sub", Topic: "top", AckDeadline: 15 * time.Second, MinBackoff: 10 * time.Second, MaxBackoff: time.Minute,
+				DeadLetterTopic: "dead", MaxAttempts: 100, Retention: 31 * 24 * time.Hour,
+			},
+			&pubsubpb.Subscription{
+				Name: "projects/demo/subscriptions/sub", Topic: "projects/demo/topics/top", AckDeadlineSeconds: 15,
+				RetryPolicy: &pubsubpb.RetryPolicy{
+					MinimumBackoff: durationpb.New(10 * time.Second), MaximumBackoff: durationpb.New(time.Minute),
+				},
+				DeadLetterPolicy:         &pubsubpb.DeadLetterPolicy{DeadLetterTopic: "projects/demo/topics/dead", MaxDeliveryAttempts: 100},
+				MessageRetentionDuration: durationpb.New(31 * 24 * time.Hour),
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if d := cmp.Diff(tt.want, c.subscription(&tt.spec), protocmp.Transform()); d != "" {
+				t.Error(d)
+			}
+		})
 	}
 }
