@@ -11,7 +11,8 @@ VERSION   ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
 LDFLAGS    = -s -w -X github.com/usherhq/usher/internal/app.version=$(VERSION)
 BUILD      = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
-PACKAGES  ?= ./...
+# The end-to-end tests take longest, most of it waiting, so they begin first.
+PACKAGES  ?= ./internal/e2e ./...
 # A fuzz target needs a second or two to build; the rest is searching.
 FUZZTIME  ?= 5s
 TIMEOUT   ?= 12m

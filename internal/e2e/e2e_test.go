@@ -11,6 +11,7 @@ import (
 
 	"github.com/usherhq/usher/consumer/visitor"
 	"github.com/usherhq/usher/internal/envelope"
+	"github.com/usherhq/usher/internal/fault"
 	"github.com/usherhq/usher/internal/queue"
 	"github.com/usherhq/usher/internal/queue/memqueue"
 	"github.com/usherhq/usher/internal/simulate"
@@ -18,9 +19,11 @@ import (
 	"github.com/usherhq/usher/internal/usage"
 )
 
-// events, tenants and share of the main test: 10,000 events over 50 tenants, 5 % published twice.
+// The main test: 10,000 events over 50 tenants, 5 % published twice. The twins get fewer, since their faults
+// show with fewer, and the two run side by side.
+var eventsOn = map[string]int{"emulators": 10_000, "twins": 3_000}
+
 const (
-	events     = 10_000
 	tenants    = 50
 	duplicates = 0.05
 	junk       = 7 // messages that nobody can decode
@@ -35,6 +38,7 @@ func TestExactlyOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := start(t, open)
+			events := eventsOn[name]
 			who := simulate.Tenants(tenants)
 			s.createTenants(t, who)
 			began := time.Now().UTC()
@@ -52,12 +56,15 @@ func TestExactlyOnce(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Logf("sent after %v", time.Since(began))
 			if rep.ByStatus[200] != rep.Sent || rep.Sent != events+rep.Duplicates {
 				t.Fatalf("not every webhook was accepted: %+v", rep)
 			}
 			s.drained(t, rep.Sent+junk)
-			s.checkTenants(t, rep.ByTenant, began)
+			t.Logf("drained after %v", time.Since(began))
+			s.checkTenants(t, rep.ByTenant, events, began)
 			s.checkNothingLeft(t, name)
+			s.checkBalance(t)
 			stored, dup, parked := s.ended()
 			if name == "emulators" && (stored != events || dup != rep.Duplicates || parked != junk) {
 				t.Errorf("%d stored + %d duplicates + %d parked; published were %d + %d + %d",
@@ -90,7 +97,7 @@ func (s *system) publishJunk(t *testing.T) {
 }
 
 // checkTenants compares what is stored for each tenant with what was accepted for it.
-func (s *system) checkTenants(t *testing.T, want map[visitor.TenantID]int, began time.Time) {
+func (s *system) checkTenants(t *testing.T, want map[visitor.TenantID]int, events int, began time.Time) {
 	t.Helper()
 	total := 0
 	for id, n := range want {
@@ -157,6 +164,33 @@ func (s *system) checkNothingLeft(t *testing.T, backend string) {
 	})
 	if err != nil || came.Load() != 0 {
 		t.Errorf("after the drain %d messages came, error %v", came.Load(), err)
+	}
+}
+
+// checkBalance compares what the daemon says of its deliveries with what the twin counted: nothing was left out
+// and nothing told twice, and every message that was published left the subscription by an ack.
+func (s *system) checkBalance(t *testing.T) {
+	t.Helper()
+	q, ok := s.backend.Queue.(*memqueue.Queue)
+	if !ok {
+		return
+	}
+	byOutcome, _ := s.daemon.Stats()
+	told := byOutcome["stored"] + byOutcome["duplicate"] + byOutcome["parked"] + byOutcome["nacked"]
+	c := q.Stats(s.cfg.PubSub.Subscription)
+	if told != c.Delivered || byOutcome["filtered"] != 0 {
+		t.Errorf("outcomes %v are %d, the queue delivered %d", byOutcome, told, c.Delivered)
+	}
+	if c.Backlog != 0 || c.Outstanding != 0 || c.DeadLettered != 0 {
+		t.Errorf("not every message was acked: %+v", c)
+	}
+	// A message is acked once more for each time that the twin delivered it again after its ack.
+	if again := int64(s.faults.Struck()[fault.Redelivered]); c.Published == 0 || c.Acked != c.Published+again {
+		t.Errorf("%d acks of %d messages, %d of them delivered again", c.Acked, c.Published, again)
+	}
+	kept := q.Stats(s.cfg.PubSub.DeadLetterSubscription)
+	if kept.Published < byOutcome["parked"] || int64(kept.Backlog) != kept.Published {
+		t.Errorf("%d messages were parked, the dead-letter subscription keeps %d of %d", byOutcome["parked"], kept.Backlog, kept.Published)
 	}
 }
 

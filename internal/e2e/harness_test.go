@@ -17,7 +17,6 @@ import (
 	"github.com/usherhq/usher/internal/directory"
 	"github.com/usherhq/usher/internal/fault"
 	"github.com/usherhq/usher/internal/layout"
-	"github.com/usherhq/usher/internal/queue"
 	"github.com/usherhq/usher/internal/queue/memqueue"
 	"github.com/usherhq/usher/internal/redact"
 	"github.com/usherhq/usher/internal/signature"
@@ -29,20 +28,21 @@ import (
 )
 
 // backends are what every end-to-end test runs on.
-var backends = map[string]func(*testing.T, *config.Config) *app.Backend{
-	"twins": func(t *testing.T, _ *config.Config) *app.Backend {
+var backends = map[string]func(*testing.T, *config.Config) (*app.Backend, *fault.Injector){
+	"twins": func(t *testing.T, _ *config.Config) (*app.Backend, *fault.Injector) {
 		t.Helper()
 		store := fault.Plan{fault.Aborted: 0.05, fault.LostResponse: 0.05, fault.LateApply: 0.02}
 		queue := fault.Plan{
 			fault.Redelivered: 0.02, fault.LeaseExpired: 0.02, fault.Reordered: 0.05,
 			fault.PublishFails: 0.01, fault.PublishLost: 0.01, fault.NoAttempt: 0.1,
 		}
+		faults := fault.New(2, queue)
 		return &app.Backend{
 			Store: memstore.New(memstore.Options{Faults: fault.New(1, store)}),
-			Queue: memqueue.New(memqueue.Options{Faults: fault.New(2, queue)}),
-		}
+			Queue: memqueue.New(memqueue.Options{Faults: faults}),
+		}, faults
 	},
-	"emulators": func(t *testing.T, cfg *config.Config) *app.Backend {
+	"emulators": func(t *testing.T, cfg *config.Config) (*app.Backend, *fault.Injector) {
 		t.Helper()
 		cfg.PubSub.EmulatorHost, cfg.Firestore.EmulatorHost = testkit.NeedPubSub(t), testkit.NeedFirestore(t)
 		cfg.Project = testkit.UniqueID(t, "demo") // emulators keep projects apart
@@ -50,7 +50,7 @@ var backends = map[string]func(*testing.T, *config.Config) *app.Backend{
 		if err != nil {
 			t.Fatal(err)
 		}
-		return b
+		return b, nil
 	},
 }
 
@@ -65,6 +65,7 @@ const (
 type system struct {
 	cfg     *config.Config
 	backend *app.Backend
+	faults  *fault.Injector // of the queue; nil on the emulators
 	dir     *directory.Directory
 	daemon  *app.Daemon
 	base    string // URL of the HTTP functions
@@ -73,7 +74,7 @@ type system struct {
 }
 
 // start runs a system until the test ends.
-func start(t *testing.T, open func(*testing.T, *config.Config) *app.Backend) *system {
+func start(t *testing.T, open func(*testing.T, *config.Config) (*app.Backend, *fault.Injector)) *system {
 	t.Helper()
 	cfg, err := config.Load(config.Options{})
 	if err != nil {
@@ -87,12 +88,10 @@ func start(t *testing.T, open func(*testing.T, *config.Config) *app.Backend) *sy
 		{Name: "midbound", Source: "midbound", Auth: auth(config.AuthStandardWebhooks, standardSecret)},
 		{Name: "leadpipe", Source: "leadpipe", Auth: auth(config.AuthHMACSHA256, hmacSecret)},
 	}
-	s := &system{cfg: cfg, backend: open(t, cfg), logs: &buffer{}}
+	s := &system{cfg: cfg, logs: &buffer{}}
+	s.backend, s.faults = open(t, cfg)
 	topology := app.Topology(cfg)
 	topology.Subscriptions[0].MinBackoff = 100 * time.Millisecond // what is nacked here is to come back soon
-	topology.Subscriptions = append(topology.Subscriptions, queue.SubscriptionSpec{
-		Name: "dead-letters", Topic: cfg.PubSub.DeadLetterTopic, AckDeadline: 10 * time.Second,
-	})
 	if err := s.backend.Queue.Create(t.Context(), topology); err != nil {
 		t.Fatal(err)
 	}

@@ -152,6 +152,10 @@ func (g *Generator) Next() (Webhook, bool, error) {
 	return w, true, nil
 }
 
+// ingestPath is package ingest's Prefix, said again: a generator that sends what vendors send needs nothing of the
+// program that receives it.
+const ingestPath = "/v1/ingest/"
+
 func (g *Generator) webhook() (Webhook, error) {
 	n := g.made
 	g.made++
@@ -170,7 +174,7 @@ func (g *Generator) webhook() (Webhook, error) {
 		return Webhook{}, err
 	}
 	w := Webhook{Number: n, Tenant: t.ID, Source: ep.Source, Endpoint: ep, ID: "msg_sim_" + id, Body: body}
-	w.Path = "/v1/ingest/" + url.PathEscape(ep.Name)
+	w.Path = ingestPath + url.PathEscape(ep.Name)
 	if ep.Source == "leadpipe" {
 		w.Path += "/" + url.PathEscape(string(t.ID)) // one URL per tenant: its payload names none
 	}
