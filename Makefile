@@ -13,7 +13,8 @@ BUILD      = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 # The end-to-end tests take longest, most of it waiting, so they begin first.
 PACKAGES  ?= ./internal/e2e ./...
-# A fuzz target needs a second or two to build; the rest is searching.
+# A fuzz target needs a second or two to build; the rest is searching. With a count (FUZZTIME=300x) it ends by itself,
+# where a duration now and then ends in "context deadline exceeded", which is no finding.
 FUZZTIME  ?= 5s
 TIMEOUT   ?= 12m
 # The race detector needs a C compiler everywhere but on macOS.
