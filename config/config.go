@@ -81,7 +81,7 @@ func (c *Config) Emulated() bool {
 // Warnings lists what is legal and probably not meant.
 func (c *Config) Warnings() []string {
 	var out []string
-	if c.Project == "" {
+	if c.Project == "" && !c.Emulated() {
 		out = append(out, "project (USHER_PROJECT): empty, so only usher dev and emulators work")
 	}
 	for i := range c.Endpoints {

@@ -70,6 +70,19 @@ func (c *Config) validateEndpoints() error {
 	return errors.Join(errs...)
 }
 
+func (c *Config) checkEndpoints(more func(int, *Endpoint) error) error {
+	if more == nil {
+		return nil
+	}
+	var errs []error
+	for i := range c.Endpoints {
+		if e := &c.Endpoints[i]; e.validate(i) == nil {
+			errs = append(errs, more(i, e))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (e *Endpoint) validate(i int) error {
 	return errors.Join(
 		check(strings.TrimSuffix(endpointKey(i, ""), "."), e),

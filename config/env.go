@@ -25,6 +25,9 @@ func isServiceLink(name, value string) bool {
 	return serviceLink.MatchString(name) || strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://")
 }
 
+// endpointSecrets matches what looks like [Endpoint.SecretsEnv].
+var endpointSecrets = regexp.MustCompile(`^USHER_ENDPOINTS_([A-Z0-9_]{1,64})_SECRETS$`)
+
 // environ is the environment by name.
 func environ(list []string) map[string]string {
 	out := make(map[string]string, len(list))
@@ -53,7 +56,14 @@ func unknownEnv(env map[string]string, endpoints []Endpoint) []error {
 			continue
 		}
 		text := "unknown variable"
-		if near := nearestEnv(name, known); near != "" {
+		near := nearestEnv(name, known)
+		if m := endpointSecrets.FindStringSubmatch(name); m != nil {
+			text = "no endpoint named " + strings.ToLower(strings.ReplaceAll(m[1], "_", "-"))
+			if len(endpoints) == 0 && near == "" {
+				text += "; is USHER_CONFIG set?"
+			}
+		}
+		if near != "" {
 			text += ", did you mean " + near + "?"
 		}
 		errs = append(errs, errors.New(printable(name)+": "+text))

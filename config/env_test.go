@@ -144,7 +144,7 @@ func TestBadEnvironment(t *testing.T) {
 		{"section left out", []string{"USHER_PORT=9000"}, "USHER_PORT: unknown variable, did you mean USHER_HTTP_PORT?"},
 		{"far from all", []string{"USHER_WHATEVER_ELSE_THIS_IS=x"}, "USHER_WHATEVER_ELSE_THIS_IS: unknown variable"},
 		{"too long to compare", []string{"USHER_" + strings.Repeat("X", 200) + "=x"}, "USHER_" + strings.Repeat("X", 58) + "...: unknown variable"},
-		{"secrets of no endpoint", []string{"USHER_ENDPOINTS_A_SECRETS=SENSITIVE"}, "USHER_ENDPOINTS_A_SECRETS: unknown variable"},
+		{"secrets of no endpoint", []string{"USHER_ENDPOINTS_A_SECRETS=SENSITIVE"}, "USHER_ENDPOINTS_A_SECRETS: no endpoint named a; is USHER_CONFIG set?"},
 		{"integer", []string{"PORT=SENSITIVE"}, "http.port (PORT): want an integer"},
 		{"number", []string{"USHER_LOG_SUCCESS_SAMPLE=NaN"}, "log.success_sample (USHER_LOG_SUCCESS_SAMPLE): want a number"},
 		{"duration", []string{"USHER_PUBSUB_LEASE=15"}, "pubsub.lease (USHER_PUBSUB_LEASE): want a duration such as 15s or 10m"},

@@ -25,6 +25,8 @@ type Options struct {
 	Env []string
 	// Overrides are values by key, such as "log.level"; they come from flags and beat everything else.
 	Overrides map[string]any
+	// CheckEndpoint finds more problems of the endpoint at place i that has none so far; nil for no check.
+	CheckEndpoint func(i int, e *Endpoint) error
 }
 
 // Load reads and validates the configuration. Flags beat the environment, USHER_* variables beat the
@@ -49,7 +51,7 @@ func Load(opts Options) (*Config, error) {
 	}
 	l.errs = append(l.errs, cfg.resolveSecrets(env, l.dir))
 	l.errs = append(l.errs, unknownEnv(env, cfg.Endpoints)...)
-	l.errs = append(l.errs, cfg.Validate())
+	l.errs = append(l.errs, cfg.Validate(), cfg.checkEndpoints(opts.CheckEndpoint))
 	if err := errors.Join(l.errs...); err != nil {
 		return nil, err
 	}

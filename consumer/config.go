@@ -46,12 +46,11 @@ printed at once; warnings are no problem.`,
 }
 
 func (c *cli) checkConfig() error {
-	cfg, err := c.config(nil)
+	o := c.configOptions(nil)
+	o.CheckEndpoint = app.CheckEndpoint
+	cfg, err := load(o)
 	if err != nil {
 		return err
-	}
-	if _, err := app.Endpoints(cfg); err != nil {
-		return fmt.Errorf("configuration:\n%w", err)
 	}
 	v := struct {
 		Valid    bool     `json:"valid"`

@@ -45,7 +45,7 @@ warnings and errors as text, on standard error: --log-level and --log-format cha
 	}
 	f := cmd.Flags()
 	f.IntVar(&port, "port", 8080, "`PORT` of the HTTP functions; 0, or when it is taken, a free one")
-	f.BoolVar(&withSamples, "samples", false, "send some webhooks of each source and print what is stored of them")
+	f.BoolVar(&withSamples, "samples", false, "send some webhooks of each source and print what is stored then")
 	f.BoolVar(&once, "once", false, "end after the samples")
 	return cmd
 }
@@ -115,14 +115,14 @@ func (c *cli) welcome(ctx context.Context, d *app.Dev) {
 	fmt.Fprintf(&b, `
 In another shell:
 
-export %s=%s
-usher send midbound --wait
-usher usage acme
-usher visitor list acme
-usher tenant list
-usher simulate --count 1000
+export %[1]s=%[2]s
+%[3]s send midbound --wait
+%[3]s usage acme
+%[3]s visitor list acme
+%[3]s tenant list
+%[3]s simulate --count 1000
 
-`, devAddrEnv, d.LinkAddr())
+`, devAddrEnv, d.LinkAddr(), c.program)
 	fmt.Fprint(c.stdout, b.String())
 }
 
@@ -164,7 +164,7 @@ func (c *cli) sendSamples(ctx context.Context, cfg *config.Config, d *app.Dev) e
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.stdout, "Sent %d sample webhooks of invented visitors. What is stored of them:\n", len(events))
+	fmt.Fprintf(c.stdout, "Sent %d sample webhooks of invented visitors. What is stored now, per tenant:\n", len(events))
 	err = waitStored(ctx, op, events)
 	for _, t := range app.DemoTenants() {
 		if err == nil {

@@ -15,6 +15,7 @@ func TestDevSamples(t *testing.T) {
 	}
 	for _, want := range []string{
 		"Sent 24 sample webhooks", "Tenant acme", "Tenant globex", "leadpipe    4 ", "mdb_legacy  4 ", "midbound    4 ", "curl -X POST",
+		"\nbin/usher send midbound --wait\n", "\nbin/usher simulate --count 1000\n", "What is stored now, per tenant:\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("output lacks %q:\n%s", want, out)

@@ -48,6 +48,8 @@ var generated = map[string]func(*testing.T) string{
 	"pubsub":      pubsubCommands,
 	"exemptions":  exemptionCommands,
 	"dead_letter": reasonTable,
+
+	"dead_letter_indexes": letterIndexes,
 }
 
 // block is a generated part: its markers, its name and its text.

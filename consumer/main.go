@@ -18,7 +18,8 @@ func mainCode() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // after the first signal, the next one ends the process at once
-	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	c := &cli{program: os.Args[0], env: os.Environ(), stdout: os.Stdout, stderr: os.Stderr}
+	err := c.run(ctx, os.Args[1:])
 	if err == nil {
 		return 0
 	}

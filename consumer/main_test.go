@@ -60,6 +60,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"usherdev": usherDev, "code": exitCode, "freeport": freePort, "await": await, "field": field, "same": same,
+			"letter": letter, "stored": storedEvents, "redriven": redrivenTenant,
 		},
 	})
 }
@@ -222,6 +223,11 @@ func same(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 || (args[0] == args[1]) == neg {
 		ts.Fatalf("same: %q", args)
 	}
+}
+
+// run executes one command line of "bin/usher".
+func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) error {
+	return (&cli{program: "bin/usher", env: env, stdout: stdout, stderr: stderr}).run(ctx, args)
 }
 
 // runHere runs usher in this process.

@@ -15,19 +15,19 @@ import (
 
 // cli is what the commands share.
 type cli struct {
+	program        string   // as it was invoked, for hints that can be pasted
 	env            []string // in the form of os.Environ
 	stdout, stderr io.Writer
 
 	configFile, output, logLevel, logFormat string
 }
 
-// run executes one command line.
-func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) error {
-	c := &cli{env: env, stdout: stdout, stderr: stderr}
+// run executes one command line, without the program's name.
+func (c *cli) run(ctx context.Context, args []string) error {
 	root := c.rootCommand()
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(c.stdout)
+	root.SetErr(c.stderr)
 	return root.ExecuteContext(ctx)
 }
 
@@ -59,7 +59,7 @@ it for that tenant alone. Without a command it is the daemon: usher run.`,
 	f.StringVar(&c.logFormat, "log-format", "", "`FORMAT` of logs: json or text")
 	root.AddCommand(
 		c.runCommand(), c.serveCommand(), c.devCommand(), c.sendCommand(), c.simulateCommand(),
-		c.tenantCommand(), c.usageCommand(), c.visitorCommand(), c.processorCommand(),
+		c.tenantCommand(), c.usageCommand(), c.visitorCommand(), c.deadletterCommand(), c.processorCommand(),
 		c.configCommand(), c.versionCommand(),
 	)
 	return root
@@ -132,7 +132,9 @@ func (c *cli) getenv(name string) string {
 }
 
 // config loads the configuration; more are values by key that beat everything else.
-func (c *cli) config(more map[string]any) (*config.Config, error) {
+func (c *cli) config(more map[string]any) (*config.Config, error) { return load(c.configOptions(more)) }
+
+func (c *cli) configOptions(more map[string]any) config.Options {
 	overrides := map[string]any{}
 	for k, v := range more {
 		overrides[k] = v
@@ -143,7 +145,11 @@ func (c *cli) config(more map[string]any) (*config.Config, error) {
 	if c.logFormat != "" {
 		overrides["log.format"] = c.logFormat
 	}
-	cfg, err := config.Load(config.Options{File: c.configFile, Env: c.env, Overrides: overrides})
+	return config.Options{File: c.configFile, Env: c.env, Overrides: overrides}
+}
+
+func load(o config.Options) (*config.Config, error) {
+	cfg, err := config.Load(o)
 	if err != nil {
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}

@@ -37,7 +37,8 @@ func (c *cli) sendCommand() *cobra.Command {
 		Short: "Sign and post one webhook of a source",
 		Long: `Sign and post one webhook as a source's vendor does it: a sample of an invented visitor, or the body of a file.
 It goes to the ` + "`usher dev`" + ` that ` + devAddrEnv + ` names, or to --url with the endpoints and secrets of the
-configuration, or with those of --endpoint and --auth.
+configuration, or with those of --endpoint and --auth. With --wait it waits for up to 30 seconds until the event is
+stored, which events of unknown or disabled tenants and those that the tenant's chain drops never are.
 
 Sources: ` + strings.Join(simulate.Sources(), ", ") + ".",
 		Example: "  usher send midbound\n  usher send leadpipe --tenant globex --email ada@example.com --wait\n" +
@@ -56,7 +57,7 @@ Sources: ` + strings.Join(simulate.Sources(), ", ") + ".",
 	f.StringVar(&s.host, "host", "", "website `HOST` that the sample's visitor was seen on")
 	f.StringVar(&s.file, "file", "", "send this `FILE` as it is; - for standard input")
 	f.BoolVar(&s.dryRun, "dry-run", false, "print a curl command line, which holds the signature, and send nothing")
-	f.BoolVar(&s.wait, "wait", false, "wait until the event is stored")
+	f.BoolVar(&s.wait, "wait", false, "wait up to 30 s until the event is stored")
 	s.auth.add(f)
 	return cmd
 }
@@ -180,12 +181,12 @@ func sampleHost(host string, id visitor.TenantID) string {
 	return ""
 }
 
-// samples makes webhooks of invented visitors that came a moment ago.
+// samples makes webhooks of invented visitors that came one second after the other, the last one now.
 func samples(t simulate.Tenant, e *devlink.Endpoint, seed uint64, count int) ([]simulate.Webhook, error) {
 	g, err := simulate.New(simulate.Options{
 		Seed: seed, Count: count, Visitors: count, Tenants: []simulate.Tenant{t}, Interval: time.Second,
 		Endpoints: []simulate.Endpoint{{Name: e.Name, Source: e.Source}},
-		Start:     time.Now().UTC().Add(-time.Hour).Truncate(time.Second),
+		Start:     time.Now().UTC().Truncate(time.Second).Add(-time.Duration(count-1) * time.Second),
 	})
 	if err != nil {
 		return nil, err
@@ -236,10 +237,13 @@ const (
 	storedPoll    = 20 * time.Millisecond
 )
 
+var errNotStored = fmt.Errorf("not stored within %v: either the message was parked as a dead letter (its tenant is "+
+	"unknown or disabled, or a processor failed), or the tenant's chain dropped it, or no daemon runs; "+
+	"the daemon's log says which", storedTimeout)
+
 // waitStored waits until all events are stored.
 func waitStored(ctx context.Context, op *app.Operator, events map[visitor.EventID]visitor.TenantID) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, storedTimeout,
-		errors.New("not stored in time: is the daemon running? Its log says what became of the message"))
+	ctx, cancel := context.WithTimeoutCause(ctx, storedTimeout, errNotStored)
 	defer cancel()
 	tick := time.NewTicker(storedPoll)
 	defer tick.Stop()

@@ -33,11 +33,16 @@ func (c *cli) tenantCreate() *cobra.Command {
 		Use:   "create ID",
 		Short: "Create a tenant",
 		Long: `Create an active tenant. Its domains and pixels route events to it; each belongs to one tenant only.
-Without processors it has the default chain: profile.`,
+Without processors it has the default chain: profile. Processors that need settings, such as filter and score, come
+from --processors-file.`,
 		Example: "  usher tenant create acme --name Acme --domain www.acme.example\n" +
-			"  usher tenant create globex --processor filter --processors-file chain.yaml",
+			"  usher tenant create initech --pixel px-1 --processor profile\n" +
+			"  usher tenant create hooli --processors-file chain.yaml",
 		Args: want("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(processors) > 0 && processorsFile != "" {
+				return usagef("give --processor or --processors-file, not both")
+			}
 			var err error
 			if t.ID, err = tenantID(args[0]); err != nil {
 				return err
@@ -59,7 +64,7 @@ Without processors it has the default chain: profile.`,
 	f.StringVar(&t.Name, "name", "", "`NAME` for people")
 	f.StringArrayVar(&t.Domains, "domain", nil, "website `HOST` of the tenant; repeat for more")
 	f.StringArrayVar(&t.Pixels, "pixel", nil, "vendor's pixel or workspace `ID` of the tenant; repeat for more")
-	f.StringArrayVar(&processors, "processor", nil, "`NAME` of a processor with its default settings; repeat for a chain")
+	f.StringArrayVar(&processors, "processor", nil, "`NAME` of a processor that needs no settings; repeat for a chain")
 	f.StringVar(&processorsFile, "processors-file", "", "YAML or JSON `FILE` with the chain: a list of {name, settings}")
 	return cmd
 }

@@ -32,7 +32,9 @@ func (c *cli) tenantImport() *cobra.Command {
 record a line; "-" reads standard input. Records have the form of usher tenant show -o json. Tenants that are
 not in the file stay as they are, and so does the status of those that the file gives none.
 
-All records are checked before the first is written. Importing a file twice changes nothing.`,
+All records are checked before the first is written, and so is that no domain or pixel belongs to another record
+or to another stored tenant: where anything is wrong, nothing is written. To move a domain or pixel, take it from
+its tenant with an import of its own first. Importing a file twice changes nothing.`,
 		Example: "  usher tenant import tenants.yaml --dry-run\n  usher tenant import tenants.ndjson",
 		Args:    want("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,6 +58,14 @@ type record struct {
 	err    error
 }
 
+// where is the place with the tenant's id, where that is one.
+func (r *record) where() string {
+	if r.tenant.ID.Validate() != nil {
+		return r.place
+	}
+	return fmt.Sprintf("%s, tenant %s", r.place, r.tenant.ID)
+}
+
 // errImport is the sum of what was listed before.
 var errImport = errors.New("import: some records have problems")
 
@@ -69,7 +79,9 @@ type imported struct {
 }
 
 func (c *cli) importTenants(ctx context.Context, d *directory.Directory, records []record, dryRun bool) error {
-	checkRecords(d, records)
+	if err := checkRecords(ctx, d, records); err != nil {
+		return err
+	}
 	sum := imported{DryRun: dryRun, Problems: problems(records)}
 	if len(sum.Problems) == 0 {
 		sum = putRecords(ctx, d, records, dryRun)
@@ -91,7 +103,8 @@ func (c *cli) importTenants(ctx context.Context, d *directory.Directory, records
 	return err
 }
 
-func checkRecords(d *directory.Directory, records []record) {
+// checkRecords finds what is wrong with each record and the conflicts among them and with stored tenants.
+func checkRecords(ctx context.Context, d *directory.Directory, records []record) error {
 	seen := make(map[visitor.TenantID]string, len(records))
 	for i := range records {
 		r := &records[i]
@@ -105,13 +118,28 @@ func checkRecords(d *directory.Directory, records []record) {
 		seen[r.tenant.ID] = r.place
 		r.err = d.Check(&r.tenant)
 	}
+	var good []*record
+	var tenants []*tenant.Tenant
+	for i := range records {
+		if r := &records[i]; r.err == nil {
+			good, tenants = append(good, r), append(tenants, &r.tenant)
+		}
+	}
+	conflicts, err := d.Conflicts(ctx, tenants)
+	if err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	for i, r := range good {
+		r.err = conflicts[i]
+	}
+	return nil
 }
 
 func problems(records []record) []string {
 	out := []string{}
 	for _, r := range records {
 		if r.err != nil {
-			out = append(out, fmt.Sprintf("%s: %s", r.place, oneLine(r.err)))
+			out = append(out, fmt.Sprintf("%s: %s", r.where(), oneLine(r.err)))
 		}
 	}
 	return out

@@ -50,7 +50,7 @@ LinkedIn profile. Identifiers are stored as hashes, so they are found only whole
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&limit, "limit", 20, "list at most `N`")
+	f.IntVar(&limit, "limit", 20, "list at most `N`, up to 1000; a line on standard error says when there are more")
 	f.StringVar(&email, "email", "", "only those seen with an `ADDRESS`")
 	f.StringVar(&linkedIn, "linkedin", "", "only those seen with a profile `URL`")
 	return cmd
@@ -81,13 +81,21 @@ func (c *cli) listVisitors(
 	}
 	var list []visitor.Profile
 	var err error
+	most := min(limit+1, query.MaxLimit) // one more tells whether there are more
 	if by != nil {
-		list, err = query.VisitorsBy(ctx, op.Store, id, *by, limit)
+		list, err = query.VisitorsBy(ctx, op.Store, id, *by, most)
 	} else {
-		list, err = query.Visitors(ctx, op.Store, id, limit)
+		list, err = query.Visitors(ctx, op.Store, id, most)
 	}
 	if err != nil {
 		return err
+	}
+	switch {
+	case len(list) > limit:
+		list = list[:limit]
+		fmt.Fprintf(c.stderr, "usher: there are more than these %d visitors: --limit takes up to %d\n", limit, query.MaxLimit)
+	case len(list) == query.MaxLimit:
+		fmt.Fprintf(c.stderr, "usher: there may be more than these %d visitors\n", query.MaxLimit)
 	}
 	return c.show(list, func(t *table) { visitorRows(t, list) })
 }

@@ -76,9 +76,9 @@ func TestEndpointsReportEveryProblem(t *testing.T) {
 		{Name: "c", Source: "nobody", Auth: config.Auth{Mode: "nonsense"}},
 	}})
 	want := []string{
-		"endpoints[0].source: unknown source",
+		"endpoints[0].source: unknown source: want one of leadpipe, mdb_legacy, midbound",
 		"endpoints[1].auth: standard webhooks: secret 1: secret is empty or too short",
-		"endpoints[2].source: unknown source",
+		"endpoints[2].source: unknown source: want one of leadpipe, mdb_legacy, midbound",
 		"endpoints[2].auth: mode: unknown",
 	}
 	if err == nil {

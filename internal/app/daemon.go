@@ -12,7 +12,6 @@ import (
 
 	"github.com/usherhq/usher/config"
 	"github.com/usherhq/usher/consumer/processor"
-	"github.com/usherhq/usher/internal/code"
 	"github.com/usherhq/usher/internal/commit"
 	"github.com/usherhq/usher/internal/directory"
 	"github.com/usherhq/usher/internal/dispatch"
@@ -132,19 +131,24 @@ func (d *Daemon) Run(ctx context.Context) error {
 	stops.add("committer", d.committer.Close)
 
 	grace := newGrace(ctx, d.cfg.Consumer.ShutdownGrace-CloseTime)
-	err := d.selfCheck(ctx)
-	if err == nil {
+	ready, err := d.selfCheck(ctx)
+	if ready {
 		d.logger.InfoContext(ctx, "daemon started",
 			"version", Version(),
 			"subscription", d.cfg.PubSub.Subscription,
 			"health_addr", d.HealthAddr(),
 		)
+		letters := make(chan error, 1)
+		go func() { letters <- d.receiveDeadLetters(ctx) }()
 		d.receive(ctx)
+		err = <-letters
 	}
 	stopping, cancel := context.WithDeadlineCause(context.WithoutCancel(ctx), grace.end(), errGrace)
 	defer cancel()
 	err = errors.Join(err, stops.run(stopping))
-	d.logger.InfoContext(stopping, "daemon stopped")
+	if ready {
+		d.logger.InfoContext(stopping, "daemon stopped")
+	}
 	return err
 }
 
@@ -214,48 +218,6 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// selfCheck waits while a system is away and returns an error when something is missing or forbidden.
-func (d *Daemon) selfCheck(ctx context.Context) error {
-	checks := []struct {
-		what string
-		do   func(context.Context) error
-		mend string
-	}{
-		{
-			"firestore database " + d.cfg.Firestore.Database,
-			func(ctx context.Context) error { return probe(ctx, d.backend.Store) },
-			"create it, or set firestore.database",
-		},
-		{
-			"subscription " + d.cfg.PubSub.Subscription,
-			func(ctx context.Context) error { return d.backend.Queue.Check(ctx, d.cfg.PubSub.Subscription) },
-			"create it, or set pubsub.subscription",
-		},
-	}
-	for _, c := range checks {
-		for pause := firstPause; ; pause = min(2*pause, d.cfg.Consumer.ProbeIntervalMax) {
-			err := c.do(ctx)
-			switch code.Of(err) {
-			case code.OK:
-			case code.NotFound:
-				return fmt.Errorf("%s in project %q is missing: %s: %w", c.what, project(d.cfg), c.mend, err)
-			case code.Denied, code.Invalid:
-				return fmt.Errorf("%s in project %q cannot be used: %w", c.what, project(d.cfg), err)
-			default:
-				d.logger.WarnContext(ctx, "waiting for a system to come up",
-					"system", c.what, "error", err)
-				if !sleep(ctx, pause) {
-					return nil // asked to stop before it began
-				}
-				continue
-			}
-			break
-		}
-	}
-	d.checkDeadLetters(ctx)
-	return nil
 }
 
 // healthHandler serves /livez (the process runs) and /readyz (it can work).

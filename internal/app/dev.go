@@ -15,6 +15,7 @@ import (
 	"github.com/usherhq/usher/config"
 	"github.com/usherhq/usher/internal/devlink"
 	"github.com/usherhq/usher/internal/directory"
+	"github.com/usherhq/usher/internal/queue"
 	"github.com/usherhq/usher/internal/redact"
 	"github.com/usherhq/usher/internal/store"
 	"github.com/usherhq/usher/internal/tenant"
@@ -51,11 +52,14 @@ func NewDev(ctx context.Context, cfg *config.Config, logger *slog.Logger) (*Dev,
 }
 
 func (d *Dev) prepare(ctx context.Context) error {
-	if err := d.backend.Queue.Create(ctx, Topology(d.cfg)); err != nil {
-		return fmt.Errorf("create topics and subscriptions: %w", err)
+	// A dead emulator, or a variable that points to one, must not keep a person waiting without a word.
+	creating, cancel := context.WithTimeoutCause(ctx, createTime, errNoAnswer)
+	defer cancel()
+	if err := d.backend.Queue.Create(creating, Topology(d.cfg)); err != nil {
+		return fmt.Errorf("create topics and subscriptions%s: %w", at(d.cfg.PubSub.EmulatorHost), err)
 	}
-	if err := createDemoTenants(ctx, d.cfg, d.backend); err != nil {
-		return err
+	if err := createDemoTenants(creating, d.cfg, d.backend); err != nil {
+		return fmt.Errorf("create demo tenants%s: %w", at(d.cfg.Firestore.EmulatorHost), err)
 	}
 	var err error
 	if d.http, err = listen(ctx, d.cfg.HTTP.Port); err != nil {
@@ -67,11 +71,16 @@ func (d *Dev) prepare(ctx context.Context) error {
 	if d.ingest, err = NewIngest(d.cfg, d.backend, d.logger); err != nil {
 		return err
 	}
-	d.linked = devlink.NewServer(d.backend.Store, d.Info())
+	d.linked = devlink.NewServer(d.backend.Store, d.Info(), devlink.WithTopics(map[string]queue.Publisher{
+		d.cfg.PubSub.Topic: d.backend.Queue.Publisher(d.cfg.PubSub.Topic),
+	}))
 	d.cfg.Consumer.HealthAddr = "127.0.0.1:0"
 	d.daemon, err = NewDaemon(d.cfg, d.backend, d.logger)
 	return err
 }
+
+// createTime is enough for an emulator that has just been started in the background.
+const createTime = 20 * time.Second
 
 // listen binds a loopback port; when it is taken, a free one.
 func listen(ctx context.Context, port int) (net.Listener, error) {
@@ -88,6 +97,7 @@ func (d *Dev) Info() devlink.Info {
 	return devlink.Info{
 		IngestURL: "http://" + d.http.Addr().String(),
 		Endpoints: EndpointInfos(d.cfg),
+		Topic:     d.cfg.PubSub.Topic,
 	}
 }
 
@@ -96,7 +106,10 @@ func EndpointInfos(cfg *config.Config) []devlink.Endpoint {
 	out := make([]devlink.Endpoint, 0, len(cfg.Endpoints))
 	for i := range cfg.Endpoints {
 		e := &cfg.Endpoints[i]
-		info := devlink.Endpoint{Name: e.Name, Source: e.Source, Mode: string(e.Auth.Mode), Header: e.Auth.Header}
+		info := devlink.Endpoint{
+			Name: e.Name, Source: e.Source, Mode: string(e.Auth.Mode), Header: e.Auth.Header,
+			Tenants: e.Tenants, RepeatAfter: e.RepeatAfter,
+		}
 		if len(e.Auth.Secrets) > 0 {
 			info.Secret = e.Auth.Secrets[0].Reveal()
 		}

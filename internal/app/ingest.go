@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/usherhq/usher/config"
@@ -102,29 +103,46 @@ func (i *Ingest) Close() { i.tenants.Close() }
 
 // Endpoints maps the configured endpoints to their adapters and verifiers, and reports every problem at once.
 func Endpoints(cfg *config.Config) ([]ingest.Endpoint, error) {
-	sources := vendors.New()
 	out := make([]ingest.Endpoint, 0, len(cfg.Endpoints))
 	var errs []error
 	for i := range cfg.Endpoints {
-		e := &cfg.Endpoints[i]
-		adapter, err := sources.Lookup(e.Source)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("endpoints[%d].source: %w", i, err))
-		}
-		v, err := NewVerifier(&e.Auth)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("endpoints[%d].auth: %w", i, err))
-		}
-		ep := ingest.Endpoint{
-			Endpoint: resolve.Endpoint{Name: e.Name, Adapter: adapter, RepeatAfter: e.RepeatAfter},
-			Verifier: v,
-		}
-		for _, t := range e.Tenants {
-			ep.Tenants = append(ep.Tenants, visitor.TenantID(t))
-		}
+		ep, err := endpoint(i, &cfg.Endpoints[i])
 		out = append(out, ep)
+		errs = append(errs, err)
 	}
 	return out, errors.Join(errs...)
+}
+
+// CheckEndpoint reports what only adapters and verifiers know to be wrong with the endpoint at place i of a
+// configuration: for [config.Options].
+func CheckEndpoint(i int, e *config.Endpoint) error {
+	_, err := endpoint(i, e)
+	return err
+}
+
+func endpoint(i int, e *config.Endpoint) (ingest.Endpoint, error) {
+	var errs []error
+	sources := vendors.New()
+	adapter, err := sources.Lookup(e.Source)
+	if err != nil {
+		var known []string
+		for _, info := range sources.Infos() {
+			known = append(known, info.Name)
+		}
+		errs = append(errs, fmt.Errorf("endpoints[%d].source: %w: want one of %s", i, err, strings.Join(known, ", ")))
+	}
+	v, err := NewVerifier(&e.Auth)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("endpoints[%d].auth: %w", i, err))
+	}
+	ep := ingest.Endpoint{
+		Endpoint: resolve.Endpoint{Name: e.Name, Adapter: adapter, RepeatAfter: e.RepeatAfter},
+		Verifier: v,
+	}
+	for _, t := range e.Tenants {
+		ep.Tenants = append(ep.Tenants, visitor.TenantID(t))
+	}
+	return ep, errors.Join(errs...)
 }
 
 // defaultHMACHeader is where Leadpipe puts its signature.

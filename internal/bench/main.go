@@ -118,7 +118,7 @@ type drain struct {
 type contender struct {
 	name string
 	what string
-	// once keeps it to the first round, with a tenth of the events: it shows something and is slow.
+	// once keeps it to the first round: it shows something and is slow.
 	once bool
 	// chain is the tenants' processor chain, for usher.
 	visitors bool
@@ -160,11 +160,7 @@ func runRound(ctx context.Context, o options, round int, stderr io.Writer) (out 
 		if (c.once && round > 0) || (o.only != "" && o.only != c.name) {
 			continue
 		}
-		one := o
-		if c.once {
-			one.events = max(1, o.events/5)
-		}
-		d, err := runOne(ctx, one, fs, c, round)
+		d, err := runOne(ctx, o, fs, c, round)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
 		}

@@ -1,4 +1,4 @@
-// Package devlink lets sibling commands on the same machine use the store of a running `usher dev`.
+// Package devlink lets sibling commands on the same machine use the store and the topics of a running `usher dev`.
 //
 // It speaks gob over HTTP and belongs on loopback: there is no authentication. Web pages are kept out, as a browser
 // on the same machine reaches loopback as well.
@@ -21,6 +21,7 @@ import (
 type Info struct {
 	IngestURL string // base URL of the HTTP functions
 	Endpoints []Endpoint
+	Topic     string // of events, for [Client.Publisher]
 }
 
 // Endpoint is one inbound endpoint with what signs for it.
@@ -29,6 +30,8 @@ type Endpoint struct {
 	Mode         string // as in configuration
 	Header       string
 	Secret       string
+	Tenants      []string // that it may speak for; empty means any
+	RepeatAfter  time.Duration
 }
 
 // paths of the protocol.
@@ -37,6 +40,8 @@ const (
 	pathCommit = "/devlink/commit"
 	pathGet    = "/devlink/get"
 	pathQuery  = "/devlink/query"
+
+	pathPublish = "/devlink/publish"
 )
 
 // reply carries a result or a classified error.
@@ -106,8 +111,8 @@ func convert(docs []store.Doc, f func(store.Fields) store.Fields) []store.Doc {
 	return out
 }
 
-// NewServer returns the handler that serves a store. It refuses requests of web pages.
-func NewServer(s store.Store, info Info) http.Handler {
+// NewServer returns the handler that serves a store and what the options add. It refuses requests of web pages.
+func NewServer(s store.Store, info Info, more ...Option) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+pathInfo, serve(func(*http.Request, nothing) (Info, error) { return info, nil }))
 	mux.Handle("POST "+pathCommit, serve(func(r *http.Request, w []store.Write) (nothing, error) {
@@ -122,6 +127,9 @@ func NewServer(s store.Store, info Info) http.Handler {
 	mux.Handle("POST "+pathQuery, serve(func(r *http.Request, q store.Query) ([]store.Doc, error) {
 		return packed(s.Query(r.Context(), q))
 	}))
+	for _, add := range more {
+		add(mux)
+	}
 	return own(mux)
 }
 

@@ -90,7 +90,7 @@ func TestErrors(t *testing.T) {
 // at loopback. Whoever gets through is told that a body is missing.
 func TestOnlyThisMachine(t *testing.T) {
 	t.Parallel()
-	h := devlink.NewServer(memstore.New(memstore.Options{}), devlink.Info{})
+	h := devlink.NewServer(memstore.New(memstore.Options{}), devlink.Info{}, devlink.WithTopics(nil))
 	for _, tt := range []struct {
 		name, host string
 		origin     []string
@@ -115,7 +115,7 @@ func TestOnlyThisMachine(t *testing.T) {
 		{"sandboxed page", "127.0.0.1:8080", []string{"null"}, http.StatusForbidden},
 		{"empty origin", "127.0.0.1:8080", []string{""}, http.StatusForbidden},
 	} {
-		for _, path := range []string{"/devlink/info", "/devlink/commit", "/devlink/get", "/devlink/query"} {
+		for _, path := range []string{"/devlink/info", "/devlink/commit", "/devlink/get", "/devlink/query", "/devlink/publish"} {
 			t.Run(tt.name+path, func(t *testing.T) {
 				t.Parallel()
 				r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, nil)

@@ -59,6 +59,7 @@ var layers = map[string]layer{
 	"internal/commit":     feature,
 	"internal/condition":  feature,
 	"internal/console":    feature,
+	"internal/deadletter": feature,
 	"internal/devlink":    feature,
 	"internal/directory":  feature,
 	"internal/dispatch":   feature,
@@ -109,15 +110,16 @@ var features = map[string][]string{
 	"lifecycle": {anyFeature},
 	"query":     {anyFeature},
 
-	"commit":    {"profile", "usage"}, // it turns their effects into writes
-	"directory": {"source"},           // it looks tenants up by a source's routes
-	"dispatch":  {"commit", "directory", "outbound", "profile", "resolve", "source", "usage"},
-	"filter":    {"condition"},
-	"ingest":    {"resolve", "source"},
-	"redrive":   {"resolve", "source"},
-	"resolve":   {"source"}, // the cookbook's messages carry a source's payload
-	"score":     {"condition"},
-	"simulate":  {"source"},
+	"commit":     {"profile", "usage"},  // it turns their effects into writes
+	"deadletter": {"resolve", "source"}, // a webhook is redriven by what resolves it in ingest
+	"directory":  {"source"},            // it looks tenants up by a source's routes
+	"dispatch":   {"commit", "directory", "outbound", "profile", "resolve", "source", "usage"},
+	"filter":     {"condition"},
+	"ingest":     {"resolve", "source"},
+	"redrive":    {"resolve", "source"},
+	"resolve":    {"source"}, // the cookbook's messages carry a source's payload
+	"score":      {"condition"},
+	"simulate":   {"source"},
 }
 
 const anyFeature = "*"

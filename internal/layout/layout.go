@@ -16,6 +16,9 @@ const (
 	RawParts        = "raw_parts"
 	UsageShards     = "usage_shards"
 	Routes          = "routes"
+	DeadLetters     = "dead_letters"
+	PayloadParts    = "payload_parts"
+	Audit           = "operator_audit"
 )
 
 // TenantCollection is the collection of tenant records.
@@ -58,3 +61,17 @@ func UsageShard(t visitor.TenantID, month string, shard int) (store.Path, error)
 func Route(kind, value string) (store.Path, error) {
 	return store.NewPath(Routes, kind+":"+value)
 }
+
+// DeadLetterCollection holds what was parked, of all tenants.
+func DeadLetterCollection() store.Path { return DeadLetters }
+
+// DeadLetter is one parked message or webhook.
+func DeadLetter(id string) (store.Path, error) { return store.NewPath(DeadLetters, id) }
+
+// PayloadPart is one part of a dead letter's payload that is too large for its record.
+func PayloadPart(id string, part int) (store.Path, error) {
+	return store.NewPath(DeadLetters, id, PayloadParts, fmt.Sprintf("%04d", part))
+}
+
+// AuditRecord says what an operator did.
+func AuditRecord(id string) (store.Path, error) { return store.NewPath(Audit, id) }

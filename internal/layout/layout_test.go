@@ -33,6 +33,10 @@ func TestPaths(t *testing.T) {
 		{path(layout.Visitor("acme", "vis_a")), "tenants/acme/visitors/vis_a", true},
 		{path(layout.UsageShard("acme", "2026-02", 3)), "tenants/acme/usage_shards/2026-02-3", true},
 		{path(layout.Route("domain", "bücher.example")), "routes/domain:bücher.example", true},
+		{layout.DeadLetterCollection(), "dead_letters", false},
+		{path(layout.DeadLetter("dl_a")), "dead_letters/dl_a", true},
+		{path(layout.PayloadPart("dl_a", 2)), "dead_letters/dl_a/payload_parts/0002", true},
+		{path(layout.AuditRecord("01M8")), "operator_audit/01M8", true},
 	} {
 		if string(tc.got) != tc.want || tc.got.IsDoc() != tc.isDoc {
 			t.Errorf("path = %q (document: %v), want %q (document: %v)", tc.got, tc.got.IsDoc(), tc.want, tc.isDoc)
@@ -60,6 +64,9 @@ func TestPaths_hostile(t *testing.T) {
 				"visitor":         func() (store.Path, error) { return layout.Visitor("acme", visitor.VisitorID(id)) },
 				"of tenant":       func() (store.Path, error) { return layout.Visitor(tenant, "vis_a") },
 				"shard":           func() (store.Path, error) { return layout.UsageShard(tenant, "2026-02", 0) },
+				"dead letter":     func() (store.Path, error) { return layout.DeadLetter(id) },
+				"payload part":    func() (store.Path, error) { return layout.PayloadPart(id, 0) },
+				"operator_audit":  func() (store.Path, error) { return layout.AuditRecord(id) },
 			}
 			for what, build := range paths {
 				p, err := build()
