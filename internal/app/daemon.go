@@ -180,17 +180,23 @@ func (g *grace) end() time.Time {
 	return time.Now().Add(g.length)
 }
 
-// receive keeps receiving until ctx ends; an error starts it again after a pause that grows.
+// receive receives events until ctx ends.
 func (d *Daemon) receive(ctx context.Context) {
-	pause := firstPause
-	for {
-		started := time.Now()
+	d.keepReceiving(ctx, d.cfg.PubSub.Subscription, func() error {
 		d.receiving.Store(true)
-		err := d.subscriber.Receive(ctx, d.dispatcher.Handle)
-		d.receiving.Store(false)
+		defer d.receiving.Store(false)
+		return d.subscriber.Receive(ctx, d.dispatcher.Handle)
+	})
+}
+
+// keepReceiving calls receive until ctx ends; an error starts it again after a pause that grows.
+func (d *Daemon) keepReceiving(ctx context.Context, subscription string, receive func() error) {
+	for pause := firstPause; ; pause = min(2*pause, d.cfg.Consumer.ProbeIntervalMax) {
+		started := time.Now()
+		err := receive()
 		if ctx.Err() != nil {
 			if err != nil {
-				d.logger.WarnContext(ctx, "receiving did not end cleanly", "error", err)
+				d.logger.WarnContext(ctx, "receiving did not end cleanly", "subscription", subscription, "error", err)
 			}
 			return
 		}
@@ -198,11 +204,10 @@ func (d *Daemon) receive(ctx context.Context) {
 			pause = firstPause
 		}
 		d.logger.ErrorContext(ctx, "receiving ended; it will be started again",
-			"error", err, "after", pause)
+			"subscription", subscription, "error", err, "after", pause)
 		if !sleep(ctx, pause) {
 			return
 		}
-		pause = min(2*pause, d.cfg.Consumer.ProbeIntervalMax)
 	}
 }
 

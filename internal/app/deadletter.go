@@ -15,7 +15,7 @@ import (
 	"github.com/usherhq/usher/internal/source/vendors"
 )
 
-// receiveDeadLetters stores what was parked until ctx ends; an error starts it again after a pause that grows.
+// receiveDeadLetters stores what was parked until ctx ends.
 func (d *Daemon) receiveDeadLetters(ctx context.Context) error {
 	r, err := deadletter.NewReceiver(deadletter.Options{
 		Store: d.backend.Store, Logger: d.logger, Now: time.Now,
@@ -28,27 +28,8 @@ func (d *Daemon) receiveDeadLetters(ctx context.Context) error {
 		MaxMessages: deadLettersAtOnce, MaxBytes: deadLetterBytes, Streams: 1,
 		Lease: d.cfg.PubSub.Lease, MaxHold: d.cfg.PubSub.MaxHold, Shutdown: d.cfg.Consumer.CommitTimeout,
 	})
-	d.keepReceiving(ctx, sub, r)
+	d.keepReceiving(ctx, d.cfg.PubSub.DeadLetterSubscription, func() error { return sub.Receive(ctx, r.Handle) })
 	return nil
-}
-
-func (d *Daemon) keepReceiving(ctx context.Context, sub queue.Subscriber, r *deadletter.Receiver) {
-	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, d.cfg.Consumer.ProbeIntervalMax) {
-		started := time.Now()
-		err := sub.Receive(ctx, r.Handle)
-		if ctx.Err() != nil {
-			if err != nil {
-				d.logger.WarnContext(ctx, "receiving dead letters did not end cleanly", "error", err)
-			}
-			return
-		}
-		if time.Since(started) > time.Minute {
-			pause = firstPause
-		}
-		d.logger.ErrorContext(ctx, "receiving dead letters ended; it will be started again",
-			"error", err, "after", pause)
-		sleep(ctx, pause)
-	}
 }
 
 // Dead letters are few, and nobody waits for them: they get a small share of the memory.
