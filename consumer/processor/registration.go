@@ -16,6 +16,9 @@ type Registration struct {
 	Title       string    `json:"title"`
 	Description string    `json:"description"`
 	Settings    []Setting `json:"settings,omitempty"`
+	// Pure says that handlers compute and wait for nothing, neither I/O nor others. They are called without the
+	// goroutine and the timeout by which a tenant's other events are kept safe from a handler that hangs.
+	Pure bool `json:"pure,omitempty"`
 }
 
 // SettingType is the type of a setting's value.

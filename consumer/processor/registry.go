@@ -45,6 +45,12 @@ func (r *Registry) Registrations() []Registration {
 	return out
 }
 
+// Lookup returns a processor's self-description.
+func (r *Registry) Lookup(name string) (Registration, bool) {
+	e, ok := r.byName[name]
+	return e.reg, ok
+}
+
 // Configure checks settings and returns the named processor's handler for them. It returns [ErrUnknown] for
 // a name that is not registered.
 func (r *Registry) Configure(name string, given map[string]any) (Handler, error) {

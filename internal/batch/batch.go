@@ -1,7 +1,8 @@
 // Package batch gathers items of many callers into batches: Add blocks until the caller's own item is done.
 //
 // An idle batcher flushes at once, a busy one fills batches while earlier ones are under way. Items that
-// share a key are never in two batches at a time.
+// share a key are never in two batches at a time. Items of a group travel apart from all others, and neither
+// wait for the others nor let them wait.
 package batch
 
 import (
@@ -15,15 +16,23 @@ import (
 // ErrClosed is returned by Add after Close.
 var ErrClosed = errors.New("batcher is closed")
 
-// Options configure a [Batcher]. All but Key are required.
+// ErrAgain is what Flush returns for an item that is to go into another batch. Its Add keeps waiting.
+var ErrAgain = errors.New("again in another batch")
+
+// Options configure a [Batcher]. All but Key and Group are required.
 type Options[T any] struct {
 	MaxItems    int           // most items of a batch
 	MaxBytes    int           // most bytes of a batch; a larger item travels alone
 	Linger      time.Duration // how long an item may wait for company while another batch is under way
-	Concurrency int           // batches under way at a time
+	Concurrency int           // batches under way at a time, those of groups not counted
 	Size        func(T) int
 	// Key names what must not be in two batches at a time, "" for nothing.
 	Key func(T) string
+	// Group names the group that an item travels with, "" for the company of all others. Groups take turns, each
+	// with one batch at a time. It is asked when an item could go, so its answer may change; it must not block.
+	Group func(T) string
+	// GroupConcurrency is how many batches of groups may be under way besides the others; required with Group.
+	GroupConcurrency int
 	// Flush does a batch and returns one error per item, or nil when all is well. It bounds its own time.
 	Flush func(items []T) []error
 }
@@ -32,11 +41,12 @@ type Options[T any] struct {
 func (o *Options[T]) Validate() error {
 	var errs []error
 	for what, bad := range map[string]bool{
-		"max items: want at least 1":   o.MaxItems < 1,
-		"max bytes: want at least 1":   o.MaxBytes < 1,
-		"linger: negative":             o.Linger < 0,
-		"concurrency: want at least 1": o.Concurrency < 1,
-		"size and flush are required":  o.Size == nil || o.Flush == nil,
+		"max items: want at least 1":         o.MaxItems < 1,
+		"max bytes: want at least 1":         o.MaxBytes < 1,
+		"linger: negative":                   o.Linger < 0,
+		"concurrency: want at least 1":       o.Concurrency < 1,
+		"group concurrency: want at least 1": o.Group != nil && o.GroupConcurrency < 1,
+		"size and flush are required":        o.Size == nil || o.Flush == nil,
 	} {
 		if bad {
 			errs = append(errs, errors.New(what))
@@ -50,11 +60,14 @@ type Batcher[T any] struct {
 	opts Options[T]
 
 	mu      sync.Mutex
-	pending []*entry[T]            // ready to go, oldest first
-	bytes   int                    // of pending
+	common  lane[T]                // what belongs to no group
+	groups  map[string]*lane[T]    // those with something pending or under way
+	turns   []*lane[T]             // of groups whose turn is to come
 	held    map[string][]*entry[T] // by key: the key is under way
 	flights map[string]bool        // keys under way
-	running int                    // batches under way
+	running int                    // batches of common under way
+	grouped int                    // batches of groups under way
+	open    int                    // items that are not done
 	timer   *time.Timer            // runs while items linger
 	closed  bool
 	idle    sync.Cond // signalled when nothing is left
@@ -75,7 +88,10 @@ func New[T any](o Options[T]) (*Batcher[T], error) {
 	if o.Key == nil {
 		o.Key = func(T) string { return "" }
 	}
-	b := &Batcher[T]{opts: o, held: map[string][]*entry[T]{}, flights: map[string]bool{}}
+	if o.Group == nil {
+		o.Group = func(T) string { return "" }
+	}
+	b := &Batcher[T]{opts: o, groups: map[string]*lane[T]{}, held: map[string][]*entry[T]{}, flights: map[string]bool{}}
 	b.idle.L = &b.mu
 	return b, nil
 }
@@ -89,6 +105,7 @@ func (b *Batcher[T]) Add(ctx context.Context, item T) error {
 		b.mu.Unlock()
 		return ErrClosed
 	}
+	b.open++
 	b.enqueue(e)
 	b.schedule(false)
 	b.mu.Unlock()
@@ -111,7 +128,7 @@ func (b *Batcher[T]) Close(ctx context.Context) error {
 		defer close(done)
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		for b.running > 0 || len(b.pending) > 0 {
+		for b.open > 0 {
 			b.idle.Wait()
 		}
 	}()
@@ -123,20 +140,20 @@ func (b *Batcher[T]) Close(ctx context.Context) error {
 	}
 }
 
-// enqueue makes an entry pending, or holds it while its key is under way.
-func (b *Batcher[T]) enqueue(e *entry[T]) {
-	if e.key != "" && b.flights[e.key] {
-		b.held[e.key] = append(b.held[e.key], e)
-		return
-	}
-	b.pending = append(b.pending, e)
-	b.bytes += e.size
-}
-
 // schedule starts batches as far as the rules allow; now means that items have lingered long enough.
 func (b *Batcher[T]) schedule(now bool) {
-	for len(b.pending) > 0 && b.running < b.opts.Concurrency {
-		full := len(b.pending) >= b.opts.MaxItems || b.bytes >= b.opts.MaxBytes
+	for len(b.turns) > 0 && b.grouped < b.opts.GroupConcurrency {
+		l := b.turns[0]
+		b.turns = b.turns[1:]
+		if len(l.pending) == 0 { // all of it was held back
+			delete(b.groups, l.group)
+			continue
+		}
+		b.grouped++
+		go b.flush(l, b.take(l))
+	}
+	for l := &b.common; len(l.pending) > 0 && b.running < b.opts.Concurrency; {
+		full := len(l.pending) >= b.opts.MaxItems || l.bytes >= b.opts.MaxBytes
 		if !full && !now && !b.closed && b.running > 0 && b.opts.Linger > 0 {
 			if b.timer == nil {
 				b.timer = time.AfterFunc(b.opts.Linger, b.lingered)
@@ -144,7 +161,7 @@ func (b *Batcher[T]) schedule(now bool) {
 			return
 		}
 		b.running++
-		go b.flush(b.take())
+		go b.flush(l, b.take(l))
 	}
 }
 
@@ -155,73 +172,38 @@ func (b *Batcher[T]) lingered() {
 	b.schedule(true)
 }
 
-// take forms the next batch from the oldest pending entries.
-func (b *Batcher[T]) take() []*entry[T] {
-	n, bytes := 0, 0
-	for n < len(b.pending) && n < b.opts.MaxItems && (n == 0 || bytes+b.pending[n].size <= b.opts.MaxBytes) {
-		bytes += b.pending[n].size
-		n++
-	}
-	taken := make([]*entry[T], n)
-	copy(taken, b.pending)
-	rest := b.pending[n:]
-	if len(rest) == 0 {
-		rest = nil // lets the array go
-	}
-	b.pending, b.bytes = rest, b.bytes-bytes
-	for _, e := range taken {
-		if e.key != "" {
-			b.flights[e.key] = true
-		}
-	}
-	b.holdBack()
-	return taken
-}
-
-// holdBack moves pending entries whose key has just taken off out of the way.
-func (b *Batcher[T]) holdBack() {
-	kept := b.pending[:0]
-	for _, e := range b.pending {
-		if e.key != "" && b.flights[e.key] {
-			b.held[e.key] = append(b.held[e.key], e)
-			b.bytes -= e.size
-			continue
-		}
-		kept = append(kept, e)
-	}
-	clear(b.pending[len(kept):])
-	b.pending = kept
-}
-
-func (b *Batcher[T]) flush(taken []*entry[T]) {
+func (b *Batcher[T]) flush(l *lane[T], taken []*entry[T]) {
 	items := make([]T, len(taken))
 	for i, e := range taken {
 		items[i] = e.item
 	}
 	errs := b.opts.Flush(items)
+	var again []*entry[T]
 	for i, e := range taken {
-		if errs != nil {
-			e.done <- errs[i]
-		} else {
+		switch {
+		case errs == nil:
 			e.done <- nil
+		case errors.Is(errs[i], ErrAgain):
+			again = append(again, e)
+		default:
+			e.done <- errs[i]
 		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.running--
+	b.open -= len(taken) - len(again)
 	for _, e := range taken {
-		if e.key == "" || !b.flights[e.key] {
-			continue
-		}
 		delete(b.flights, e.key)
-		for _, h := range b.held[e.key] {
-			b.pending = append(b.pending, h)
-			b.bytes += h.size
-		}
-		delete(b.held, e.key)
 	}
+	for _, e := range again {
+		b.enqueue(e)
+	}
+	for _, e := range taken {
+		b.release(e.key)
+	}
+	b.landed(l)
 	b.schedule(false)
-	if b.running == 0 && len(b.pending) == 0 {
+	if b.open == 0 {
 		b.idle.Broadcast()
 	}
 }

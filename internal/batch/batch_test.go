@@ -235,8 +235,8 @@ func TestAddGivesUpWithItsContext(t *testing.T) {
 
 func TestOptionsAreChecked(t *testing.T) {
 	t.Parallel()
-	_, err := batch.New(batch.Options[string]{Linger: -1})
-	for _, want := range []string{"max items", "max bytes", "linger", "concurrency", "size and flush"} {
+	_, err := batch.New(batch.Options[string]{Linger: -1, Group: func(string) string { return "" }})
+	for _, want := range []string{"max items", "max bytes", "linger", "concurrency", "group concurrency", "size and flush"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not name %q", err, want)
 		}

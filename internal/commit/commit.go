@@ -12,7 +12,6 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"github.com/usherhq/usher/internal/batch"
-	"github.com/usherhq/usher/internal/code"
 	"github.com/usherhq/usher/internal/store"
 )
 
@@ -66,6 +65,7 @@ type Committer struct {
 	opts    Options
 	batcher *batch.Batcher[*Item]
 	done    *otter.Cache[eventKey, time.Time] // committed ids -> their first receipt
+	apart   apart
 	shard   atomic.Uint32
 
 	commits, writes, reads, conflicts, events, duplicates atomic.Int64
@@ -84,7 +84,9 @@ func New(o Options) (*Committer, error) {
 	c.shard.Store(rand.Uint32())
 	c.batcher, err = batch.New(batch.Options[*Item]{
 		MaxItems: o.MaxEvents, MaxBytes: o.MaxBytes, Linger: o.Linger, Concurrency: o.Concurrency,
-		Size: (*Item).size, Key: (*Item).visitorKey, Flush: c.flush,
+		Size: (*Item).size, Key: (*Item).key, Flush: c.flush,
+		// They wait more than they work, so that they have room of their own.
+		Group: c.apart.group, GroupConcurrency: 2 * o.Concurrency,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("committer: %w", err)
@@ -95,7 +97,11 @@ func New(o Options) (*Committer, error) {
 // Add commits one event's effects together with those of others and returns when that is done; Result is
 // then set. An error carries the code of its cause: code.Invalid and code.TooLarge mean that the store
 // refuses this very event, anything else that it should be tried again, which is safe.
-func (c *Committer) Add(ctx context.Context, it *Item) error { return c.batcher.Add(ctx, it) }
+func (c *Committer) Add(ctx context.Context, it *Item) error {
+	it.trim()
+	it.visitor = it.visitorKey()
+	return c.batcher.Add(ctx, it)
+}
 
 // Close finishes what was added and refuses the rest.
 func (c *Committer) Close(ctx context.Context) error { return c.batcher.Close(ctx) }
@@ -104,156 +110,6 @@ func (c *Committer) Close(ctx context.Context) error { return c.batcher.Close(ct
 func (c *Committer) Stats() Stats {
 	return Stats{
 		c.commits.Load(), c.writes.Load(), c.reads.Load(), c.conflicts.Load(), c.events.Load(), c.duplicates.Load(),
-	}
-}
-
-// flush commits a batch within one deadline of its own: the callers' contexts may be ending.
-func (c *Committer) flush(items []*Item) []error {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), c.opts.Timeout, errTimeout)
-	defer cancel()
-	errs := make([]error, len(items))
-	index := make(map[*Item]int, len(items))
-	for i, it := range items {
-		index[it] = i
-	}
-	report := func(it *Item, err error) { errs[index[it]] = err }
-	for len(items) > 0 {
-		units, later := gather(items, report)
-		c.run(ctx, units, report)
-		items = later
-	}
-	return errs
-}
-
-var errTimeout = errors.New("batch was not committed in time")
-
-// run commits units, halving them where the store refuses the whole, and reports each item's error.
-func (c *Committer) run(ctx context.Context, units []*unit, report func(*Item, error)) {
-	left, err := c.guarded(ctx, units)
-	if err == nil {
-		return
-	}
-	if splits(err) && len(left) > 1 && ctx.Err() == nil {
-		half := len(left) / 2
-		c.run(ctx, left[:half], report)
-		if ctx.Err() == nil {
-			c.run(ctx, left[half:], report)
-			return
-		}
-		left, err = left[half:], overdue(ctx, err)
-	}
-	for _, u := range left {
-		report(u.item, err)
-		for _, r := range u.repeats {
-			report(r, err)
-		}
-	}
-}
-
-// guarded is try, with a panic turned into a refusal: the batch is then halved until the event that causes it
-// stands alone, instead of ending the process each time it is delivered.
-func (c *Committer) guarded(ctx context.Context, units []*unit) (left []*unit, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			// What was thrown may hold personal data, so it is not part of the error.
-			left, err = units, code.New(code.Invalid, "commit", fmt.Errorf("panic of type %T", r))
-		}
-	}()
-	return c.try(ctx, units)
-}
-
-// splits reports whether a smaller batch may succeed where this one did not.
-func splits(err error) bool {
-	switch code.Of(err) {
-	case code.Invalid, code.TooLarge, code.Internal, code.Conflict:
-		return true
-	}
-	return false
-}
-
-// How often an error is tried before the batch itself is suspected: an internal one, and a conflict, which
-// comes again and again when another process keeps writing one of the visitors. An event alone is tried more
-// often, about a second long, and then given back: the others of its batch wait for it.
-const (
-	internalTries = 2
-	conflictTries = 3
-	aloneTries    = 8
-)
-
-// try commits units until they are stored or known to be, or until an error that trying again at once will
-// not mend; it then returns the units that are left. Units that turn out to be duplicates are finished on the way.
-func (c *Committer) try(ctx context.Context, units []*unit) ([]*unit, error) {
-	units, suspects := c.withoutKnown(units)
-	var docs *documents
-	internal, conflicts := 0, 0
-	for attempt := 0; ; attempt++ {
-		var err error
-		if docs == nil {
-			if docs, err = c.read(ctx, units, suspects); err == nil {
-				units, err = c.settle(ctx, units, docs)
-			}
-		}
-		if err == nil {
-			if len(units) == 0 {
-				return nil, nil
-			}
-			if err = c.commit(ctx, units, docs); err == nil {
-				return nil, nil
-			}
-		}
-		switch code.Of(err) {
-		case code.Conflict:
-			c.conflicts.Add(1)
-			if conflicts++; conflicts >= conflictTries && len(units) > 1 || conflicts >= aloneTries {
-				return units, err
-			}
-			docs, suspects = nil, all(units) // read again, and look for duplicates everywhere
-		case code.Internal:
-			if internal++; internal >= internalTries {
-				return units, err
-			}
-			docs, suspects = nil, all(units)
-		case code.Unavailable:
-			docs, suspects = nil, all(units) // it may have been applied
-		default:
-			if ctx.Err() != nil {
-				return units, overdue(ctx, err)
-			}
-			return units, err
-		}
-		if !pause(ctx, attempt) {
-			return units, overdue(ctx, err)
-		}
-	}
-}
-
-// overdue is the error of a batch whose time ran out: it may have been applied. One that kept conflicting says
-// nothing about the store, so its code stays.
-func overdue(ctx context.Context, last error) error {
-	if code.Of(last) == code.Conflict {
-		return code.New(code.Conflict, "commit", context.Cause(ctx))
-	}
-	return code.New(code.Unavailable, "commit", context.Cause(ctx))
-}
-
-func all(units []*unit) map[*unit]bool {
-	m := make(map[*unit]bool, len(units))
-	for _, u := range units {
-		m[u] = true
-	}
-	return m
-}
-
-// pause waits a random while that grows with each attempt; false when the deadline does not allow it.
-func pause(ctx context.Context, attempt int) bool {
-	limit := min(10*time.Millisecond<<min(attempt, 10), time.Second)
-	t := time.NewTimer(time.Duration(rand.Int64N(int64(limit))))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 
@@ -266,6 +122,9 @@ func (c *Committer) withoutKnown(units []*unit) (left []*unit, suspects map[*uni
 		at, ok := c.done.GetIfPresent(u.key())
 		switch {
 		case !ok:
+			if len(u.item.sent) > 0 {
+				suspects[u] = true
+			}
 			left = append(left, u)
 		case sameOccurrence(u.item.Event, u.item.Event.Receipt.ReceivedAt, at):
 			c.duplicate(u)
@@ -280,4 +139,22 @@ func (c *Committer) withoutKnown(units []*unit) (left []*unit, suspects map[*uni
 func (c *Committer) duplicate(u *unit) {
 	u.finish(true)
 	c.duplicates.Add(int64(1 + len(u.repeats)))
+}
+
+func (c *Committer) stored(u *unit) {
+	c.remember(u, u.item.Event.Receipt.ReceivedAt)
+	u.finish(false)
+	c.events.Add(1)
+	c.duplicates.Add(int64(len(u.repeats)))
+}
+
+// found finishes a unit whose record is in the store: it is a duplicate, unless a commit of this very unit made
+// the record and its response was lost.
+func (c *Committer) found(u *unit, rec store.Doc) {
+	if !u.ours(rec) {
+		c.duplicate(u)
+		return
+	}
+	u.first = rec.Fields.Bool("first_match")
+	c.stored(u)
 }

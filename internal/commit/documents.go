@@ -6,6 +6,7 @@ import (
 
 	"github.com/usherhq/usher/consumer/processor"
 	"github.com/usherhq/usher/consumer/visitor"
+	"github.com/usherhq/usher/internal/code"
 	"github.com/usherhq/usher/internal/layout"
 	"github.com/usherhq/usher/internal/profile"
 	"github.com/usherhq/usher/internal/store"
@@ -88,12 +89,12 @@ func (c *Committer) settle(ctx context.Context, units []*unit, d *documents) ([]
 			left = append(left, u)
 			continue
 		}
-		dup, err := c.conflicting(ctx, u, rec)
+		same, err := c.conflicting(ctx, u, rec)
 		if err != nil {
 			return append(left, units[i:]...), err
 		}
-		if dup {
-			c.duplicate(u)
+		if same.Exists {
+			c.found(u, same)
 		} else {
 			left = append(left, u)
 		}
@@ -115,15 +116,15 @@ func (c *Committer) known(u *unit, d *documents) bool {
 	return false
 }
 
-// conflicting decides about a unit whose record exists: the same event, or a later occurrence of the same
-// body, which gets an id of its own from its receipt day. The days before and after are looked at too: an
-// occurrence just across midnight is the same.
-func (c *Committer) conflicting(ctx context.Context, u *unit, rec store.Doc) (duplicate bool, err error) {
+// conflicting decides about a unit whose record exists: the same event, whose record it returns, or a later
+// occurrence of the same body, which gets an id of its own from its receipt day. The days before and after are
+// looked at too: an occurrence just across midnight is the same.
+func (c *Committer) conflicting(ctx context.Context, u *unit, rec store.Doc) (same store.Doc, err error) {
 	ev := u.item.Event
 	at := ev.Receipt.ReceivedAt
 	if stored := profile.ReceivedAt(rec); u.id != ev.ID || sameOccurrence(ev, at, stored) {
 		c.remember(u, stored)
-		return true, nil
+		return rec, nil
 	}
 	today := ev.ID.Occurrence(ev.Day())
 	var paths []store.Path
@@ -131,21 +132,21 @@ func (c *Committer) conflicting(ctx context.Context, u *unit, rec store.Doc) (du
 		id := ev.ID.Occurrence(at.Add(day).UTC().Format(time.DateOnly))
 		p, err := layout.Identification(ev.TenantID, id)
 		if err != nil {
-			return false, err
+			return store.Doc{}, err
 		}
 		paths = append(paths, p)
 	}
 	docs, err := c.get(ctx, paths)
 	if err != nil {
-		return false, err
+		return store.Doc{}, err
 	}
 	for i, d := range docs {
 		if d.Exists && (i == 0 || sameOccurrence(ev, at, profile.ReceivedAt(d))) {
 			u.id, u.doc = visitor.EventID(d.Path.ID()), d.Path
-			return true, nil
+			return d, nil
 		}
 	}
-	return false, u.rename(today)
+	return store.Doc{}, u.rename(today)
 }
 
 // remember keeps an id of this tenant as committed.
@@ -156,28 +157,29 @@ func (c *Committer) commit(ctx context.Context, units []*unit, d *documents) err
 	if err := c.writeParts(ctx, units); err != nil {
 		return err
 	}
-	writes, err := c.prepare(units, d)
+	now := c.opts.Now().UTC().Truncate(time.Microsecond) // as it is stored
+	writes, err := c.prepare(units, d, now)
 	if err != nil {
 		return err
 	}
 	if err := c.opts.Store.Commit(ctx, writes); err != nil {
+		switch code.Of(err) {
+		case code.Unavailable, code.Internal, code.Canceled: // it may have been applied
+			sent(units, now)
+		}
 		return err
 	}
 	c.commits.Add(1)
 	c.writes.Add(int64(len(writes)))
 	for _, u := range units {
-		c.remember(u, u.item.Event.Receipt.ReceivedAt)
-		u.finish(false)
-		c.events.Add(1)
-		c.duplicates.Add(int64(len(u.repeats)))
+		c.stored(u)
 	}
 	return nil
 }
 
 // prepare evaluates the effects against what was read: a record for each unit, one profile for each
 // visitor, one counter document for each tenant and month.
-func (c *Committer) prepare(units []*unit, d *documents) ([]store.Write, error) {
-	now := c.opts.Now().UTC()
+func (c *Committer) prepare(units []*unit, d *documents, now time.Time) ([]store.Write, error) {
 	expire := now.Add(c.opts.Retention)
 	writes := make([]store.Write, 0, 2*len(units)+8)
 	merged := make(map[string]*profile.Visitor, len(d.visitors))

@@ -20,7 +20,7 @@ import (
 // troubled is a store whose commits and reads go wrong as a test says.
 type troubled struct {
 	store.Store
-	mu      sync.Mutex
+	turn    chan struct{} // one commit or read at a time; a mutex would stop a bubble's clock
 	commits int
 	// before and after are asked at the nth commit, from 1, and may fail it: not applied, or applied.
 	before, after func(n int, w []store.Write) error
@@ -28,8 +28,8 @@ type troubled struct {
 }
 
 func (s *troubled) Commit(ctx context.Context, w []store.Write) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
 	s.commits++
 	if s.before != nil {
 		if err := s.before(s.commits, w); err != nil {
@@ -46,8 +46,8 @@ func (s *troubled) Commit(ctx context.Context, w []store.Write) error {
 }
 
 func (s *troubled) Get(ctx context.Context, p []store.Path) ([]store.Doc, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
 	if s.get != nil {
 		if err := s.get(); err != nil {
 			return nil, err
@@ -61,7 +61,7 @@ func onTroubled(t *testing.T, test func(t *testing.T, s *troubled, c *commit.Com
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &troubled{Store: slow()}
+		s := &troubled{Store: slow(), turn: make(chan struct{}, 1)}
 		test(t, s, open(t, options(s)))
 	})
 }
@@ -86,7 +86,7 @@ func TestPoisonIsAlone(t *testing.T) {
 	}{
 		{"not UTF-8", code.Invalid, func() *commit.Item {
 			ev := event("evt_bad", "t1", "ada1", noon)
-			ev.Person.Title = "\xff"
+			ev.SourceEventID = "\xff"
 			return item(ev)
 		}},
 		{"too large", code.TooLarge, func() *commit.Item {

@@ -8,75 +8,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/usherhq/usher/consumer/visitor"
 	"github.com/usherhq/usher/internal/commit"
 	"github.com/usherhq/usher/internal/fault"
 	"github.com/usherhq/usher/internal/store/memstore"
 )
 
-// TestExactlyOnce is promise P2: several processes commit overlapping, shuffled deliveries of the same events
-// on a store that aborts, loses responses and applies late; what is stored is that of each event once.
-func TestExactlyOnce(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { rapid.Check(timeless{t}, exactlyOnce) })
-}
-
-// timeless hides the deadline of a test, which a bubble forbids to ask for.
-type timeless struct{ rapid.TB }
-
-func exactlyOnce(t *rapid.T) {
-	events := map[visitor.TenantID]map[visitor.EventID]*visitor.Event{}
-	var all []*visitor.Event
-	for i := range rapid.IntRange(1, 60).Draw(t, "events") {
-		ten := visitor.TenantID(rapid.SampledFrom([]string{"t1", "t2", "t3"}).Draw(t, "tenant"))
-		who := rapid.SampledFrom([]string{"ada", "ada", "eve", "bob", ""}).Draw(t, "who")
-		at := noon.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "minute")) * time.Minute)
-		ev := event(visitor.EventID(fmt.Sprint("evt_", i)), ten, who, at)
-		if rapid.Bool().Draw(t, "body") {
-			ev.RepeatAfterSeconds = 3600
-		}
-		if events[ten] == nil {
-			events[ten] = map[visitor.EventID]*visitor.Event{}
-		}
-		events[ten][ev.ID] = ev
-		all = append(all, ev)
-	}
-	faults := fault.New(rapid.Uint64().Draw(t, "seed"), fault.Everything(rapid.Float64Range(0, 0.3).Draw(t, "faults")))
-	s := memstore.New(memstore.Options{
-		Faults: faults, CommitDelay: 5 * time.Millisecond, Now: func() time.Time { return noon },
-	})
-	var wg sync.WaitGroup
-	var failed atomic.Int64
-	for p := range rapid.IntRange(1, 3).Draw(t, "processes") {
-		o := options(s)
-		o.Concurrency, o.MaxEvents = rapid.IntRange(1, 3).Draw(t, "concurrency"), rapid.IntRange(1, 30).Draw(t, "batch")
-		c := open(t, o)
-		deliveries := rapid.Permutation(all).Draw(t, "order")
-		if p > 0 { // the first delivers everything, each further one a part of it
-			deliveries = deliveries[:rapid.IntRange(0, len(all)).Draw(t, "part")]
-		}
-		deliveries = append(deliveries, deliveries[:rapid.IntRange(0, len(deliveries)).Draw(t, "again")]...)
-		for _, ev := range deliveries {
-			wg.Go(func() {
-				for c.Add(t.Context(), item(ev)) != nil { // a nacked message comes again
-					failed.Add(1)
-				}
-			})
-		}
-	}
-	wg.Wait()
-	s.Settle()
-	for ten, of := range events {
-		checkExact(t, s, ten, of)
-	}
-	if n := failed.Load(); n > 0 {
-		t.Logf("%d tries failed", n)
-	}
-}
-
-// TestFaultsStrike keeps the test above honest: with it, every fault of the store does happen.
+// TestFaultsStrike keeps the property test honest: with it, every fault of the store does happen.
 func TestFaultsStrike(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

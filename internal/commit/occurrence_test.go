@@ -2,7 +2,9 @@ package commit_test
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/usherhq/usher/consumer/visitor"
 	"github.com/usherhq/usher/internal/commit"
 	"github.com/usherhq/usher/internal/store/memstore"
+	"github.com/usherhq/usher/internal/usage"
 )
 
 // body is an event whose id was made from its body, received some time after noon.
@@ -178,6 +181,123 @@ func TestOccurrencesOfManyProcesses(t *testing.T) {
 		}
 		if m := month(t, s, "t1"); len(ids) != days || stored != days || m.Events != days || m.Identifications != 1 {
 			t.Errorf("%d ids, %d stored, usage %+v; want %d", len(ids), stored, m.Counts, days)
+		}
+	})
+}
+
+// TestMonthsEdge: an event received 100 ms before a month ends belongs to that month, however late it is stored
+// or comes again.
+func TestMonthsEdge(t *testing.T) {
+	received := time.Date(2026, 11, 30, 23, 59, 59, 900e6, time.UTC)
+	for name, storedAfter := range map[string]time.Duration{
+		"stored at once": 0, "stored after midnight": time.Second, "parked and redriven after 40 days": 40 * 24 * time.Hour,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *memstore.Store, _ *commit.Committer) {
+				ev := event("evt_a", "t1", "ada", received)
+				o := options(s)
+				for i, after := range []time.Duration{storedAfter, 40 * 24 * time.Hour, 40*24*time.Hour + time.Minute} {
+					o.Now = func() time.Time { return received.Add(after) }
+					if got := add(t, open(t, o), item(ev)); got.Duplicate != (i > 0) || got.FirstMatch != (i == 0) {
+						t.Errorf("delivery %d: %+v", i, got)
+					}
+				}
+				checkExact(t, s, "t1", map[visitor.EventID]*visitor.Event{"evt_a": ev})
+				if got := records(t, s, "t1")[0].Fields.Text("period"); got != "2026-11-30" {
+					t.Errorf("period %s", got)
+				}
+				for _, other := range []string{"2026-12", "2027-01"} {
+					if m, err := usage.Read(t.Context(), s, "t1", other, shards); err != nil || m.Events != 0 {
+						t.Errorf("%s: %+v, %v", other, m, err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestRepeatsInAnyOrder: a body that comes again after 10 s, 23 h and 25 h of a window of 24 h is two events, one
+// of them the first match, in whatever order the processes get them. With one exception that no rule over what is
+// stored can mend: when the one of 23 h is first, all others are within the window of it, and no two of them are
+// known to be apart.
+func TestRepeatsInAnyOrder(t *testing.T) {
+	t.Parallel()
+	orders := permutations([]time.Duration{0, 10 * time.Second, 23 * time.Hour, 25 * time.Hour})
+	if len(orders) != 24 {
+		t.Fatalf("%d orders", len(orders))
+	}
+	deliver := map[string]func(t *testing.T, s *memstore.Store, items []*commit.Item){
+		"one process": func(t *testing.T, s *memstore.Store, items []*commit.Item) {
+			c := open(t, options(s))
+			for _, it := range items {
+				add(t, c, it)
+			}
+		},
+		"two processes by turns": func(t *testing.T, s *memstore.Store, items []*commit.Item) {
+			two := []*commit.Committer{open(t, options(s)), open(t, options(s))}
+			for i, it := range items {
+				add(t, two[i%2], it)
+			}
+		},
+	}
+	for how, run := range deliver {
+		for _, after := range orders {
+			t.Run(fmt.Sprint(how, " ", after), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					want := 2
+					if after[0] == 23*time.Hour {
+						want = 1
+					}
+					if ids := repeated(t, slow(), run, 24*time.Hour, after); len(ids) != want {
+						t.Errorf("%d events, want %d", len(ids), want)
+					}
+				})
+			})
+		}
+	}
+}
+
+func permutations[T any](of []T) (all [][]T) {
+	if len(of) == 0 {
+		return [][]T{nil}
+	}
+	for i := range of {
+		for _, rest := range permutations(slices.Delete(slices.Clone(of), i, i+1)) {
+			all = append(all, append([]T{of[i]}, rest...))
+		}
+	}
+	return all
+}
+
+// TestRepeatsAtOnce delivers those bodies to four processes at the same moment, each of them twice.
+func TestRepeatsAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := slow()
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		ids := map[visitor.EventID]bool{}
+		stored := 0
+		for i, after := range []time.Duration{0, 10 * time.Second, 25 * time.Hour, 25*time.Hour + 10*time.Second} {
+			for range 2 {
+				c := open(t, options(s))
+				wg.Go(func() {
+					time.Sleep(time.Duration(i%2) * time.Millisecond)
+					it := item(body(after))
+					add(t, c, it)
+					mu.Lock()
+					defer mu.Unlock()
+					ids[it.Result.ID] = true
+					if !it.Result.Duplicate {
+						stored++
+					}
+				})
+			}
+		}
+		wg.Wait()
+		if m := month(t, s, "t1"); len(ids) != 2 || stored != 2 || m.Events != 2 || m.Identifications != 1 {
+			t.Errorf("%d ids, %d stored, usage %+v; want 2 events, one of them the first", len(ids), stored, m.Counts)
 		}
 	})
 }

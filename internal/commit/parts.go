@@ -11,9 +11,22 @@ import (
 // parts of that size, in documents below it.
 const maxRaw = 900 << 10
 
+// rest is about how many bytes of an item's message are not its raw payload, which is base64 there.
+func (i *Item) rest() int { return max(i.Bytes-len(i.Raw)/3*4, 0) }
+
+// inParts reports whether an item's raw payload needs documents of its own: it is large, or it is not but does not
+// fit one document together with its event. Numbers take more room there than in JSON, nothing else does.
+func (i *Item) inParts() bool {
+	if len(i.Raw) <= 64<<10 { // parting with it would not help
+		return false
+	}
+	rest := i.rest()
+	return len(i.Raw) > maxRaw || len(i.Raw)+rest+rest/4+itemOverhead > store.MaxDocument
+}
+
 // parts is how many documents hold the unit's raw payload besides the record, 0 when it fits.
 func (u *unit) parts() int {
-	if len(u.item.Raw) <= maxRaw || u.bare() {
+	if !u.item.inParts() || u.bare() {
 		return 0
 	}
 	return (len(u.item.Raw) + maxRaw - 1) / maxRaw

@@ -2,12 +2,16 @@ package commit_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
+	"github.com/usherhq/usher/consumer/visitor"
 	"github.com/usherhq/usher/internal/code"
 	"github.com/usherhq/usher/internal/commit"
 	"github.com/usherhq/usher/internal/layout"
+	"github.com/usherhq/usher/internal/profile"
 	"github.com/usherhq/usher/internal/store"
 	"github.com/usherhq/usher/internal/store/memstore"
 )
@@ -73,6 +77,72 @@ func TestLargePayloads(t *testing.T) {
 				t.Errorf("again: %+v", res)
 			}
 		})
+	}
+}
+
+// TestPayloadBesideItsEvent: a raw payload that would fit a record of its own, but not beside its event.
+func TestPayloadBesideItsEvent(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ raw, event, parts int }{
+		"fits":        {800 << 10, 100 << 10, 0},
+		"does not":    {800 << 10, 250 << 10, 1},
+		"large event": {100 << 10, 900 << 10, 1},
+		"small raw":   {60 << 10, 900 << 10, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := memstore.New(memstore.Options{})
+			it := large(tt.raw)
+			for range tt.event / 1000 {
+				it.Event.Visit.Pages = append(it.Event.Visit.Pages, visitor.Page{URL: strings.Repeat("x", 990)})
+			}
+			it.Bytes += tt.event
+			add(t, open(t, options(s)), it)
+			d := records(t, s, "t1")[0]
+			if got := int(d.Fields.Int("raw_parts")); got != tt.parts || !bytes.Equal(storedRaw(t, s, d), it.Raw) {
+				t.Errorf("%d parts, want %d", got, tt.parts)
+			}
+		})
+	}
+}
+
+// TestHugeTexts: an event that no document can hold is stored with its texts cut; the caller's is left as it is.
+func TestHugeTexts(t *testing.T) {
+	t.Parallel()
+	s := memstore.New(memstore.Options{})
+	c := open(t, options(s))
+	it := large(3 << 20)
+	ev := it.Event
+	ev.Person.Title = strings.Repeat("é", 1<<20) + "x"
+	ev.Company.Name = "x" + strings.Repeat("é", 300)
+	for range visitor.MaxPages {
+		ev.Visit.Pages = append(ev.Visit.Pages, visitor.Page{URL: strings.Repeat("u", 5000), Title: strings.Repeat("t", 5000)})
+	}
+	ev.Attribution.CustomAttributes = map[string]any{"a": strings.Repeat("x", 100<<10)}
+	ev.Attribution.ExtraOptions = map[string]any{"a": "b"}
+	b, err := json.Marshal(ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	it.Bytes += len(b)
+	if res := add(t, c, it); !res.FirstMatch {
+		t.Errorf("result %+v", res)
+	}
+	d := records(t, s, "t1")[0]
+	got := profile.LoadIdentification(d).Event
+	if got.Person.Title != strings.Repeat("é", 512) || got.Company.Name != ev.Company.Name || len(got.Visit.Pages) != visitor.MaxPages ||
+		len(got.Visit.Pages[9].URL) != 1024 || got.Attribution.CustomAttributes != nil || len(got.Attribution.ExtraOptions) != 1 {
+		t.Errorf("title of %d bytes, company of %d, %d pages", len(got.Person.Title), len(got.Company.Name), len(got.Visit.Pages))
+	}
+	if len(ev.Person.Title) != 2<<20+1 || !bytes.Equal(storedRaw(t, s, d), it.Raw) {
+		t.Error("what was handed over is not whole")
+	}
+	if v := visitors(t, s, "t1")[ev.VisitorID]; v == nil || len(v.Person.Title) != 1024 {
+		t.Error("the profile lacks the event")
+	}
+	again := large(3 << 20)
+	if res := add(t, open(t, options(s)), again); !res.Duplicate {
+		t.Errorf("again: %+v", res)
 	}
 }
 

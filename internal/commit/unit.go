@@ -16,6 +16,7 @@ import (
 // Item is one event with what its processors asked for, and, once committed, what became of it.
 type Item struct {
 	Event       *visitor.Event
+	JSON        []byte // of Event, as it was sent; nil makes it anew
 	Raw         []byte // compressed
 	RawEncoding string
 	Tenant      *tenant.Tenant
@@ -24,6 +25,10 @@ type Item struct {
 
 	// Result is set when Add returns nil.
 	Result Result
+
+	visitor   string      // visitorKey
+	sent      []time.Time // commits that may have been applied, by the time that they wrote into the record
+	sentAlone bool        // it was put back to travel alone
 }
 
 // Result is what became of an event.
@@ -38,13 +43,21 @@ type Result struct {
 
 // size is about how many bytes an item adds to a Commit: record and profile. A raw payload in parts is not in it.
 func (i *Item) size() int {
-	if len(i.Raw) > maxRaw {
-		return max(i.Bytes-len(i.Raw)/3*4, 0) + itemOverhead // in messages it is base64
+	if i.inParts() {
+		return i.rest() + itemOverhead
 	}
 	return i.Bytes + itemOverhead
 }
 
 const itemOverhead = 4 << 10 // the profile and the names of fields
+
+// key names what may be in one Commit at a time only: the visitor, or the event where there is none.
+func (i *Item) key() string {
+	if i.visitor != "" {
+		return i.visitor
+	}
+	return string(i.Event.TenantID) + "/" + string(i.Event.ID)
+}
 
 // visitorKey names the item's visitor document, "" when none is written.
 func (i *Item) visitorKey() string {
@@ -78,6 +91,7 @@ type unit struct {
 	doc     store.Path      // of the identification
 	visitor string          // visitorKey of item
 	first   bool
+	hot     bool            // another process writes its visitor too
 	partsOf visitor.EventID // the id under which its raw payload's parts are stored
 }
 
@@ -122,7 +136,7 @@ func gather(items []*Item, report func(*Item, error)) (units []*unit, later []*I
 			}
 			continue
 		}
-		u := &unit{item: it, visitor: it.visitorKey()}
+		u := &unit{item: it, visitor: it.visitor}
 		if err := u.rename(it.Event.ID); err != nil {
 			report(it, err)
 			continue
@@ -145,7 +159,7 @@ func (u *unit) bare() bool {
 // record makes the unit's identification.
 func (u *unit) record(now, expire time.Time) store.Write {
 	r := profile.Record{
-		Event: u.item.Event, Raw: u.item.Raw, RawEncoding: u.item.RawEncoding, RawParts: u.parts(),
+		Event: u.item.Event, JSON: u.item.JSON, Raw: u.item.Raw, RawEncoding: u.item.RawEncoding, RawParts: u.parts(),
 		FirstMatch: u.first, ProcessedAt: now, ExpireAt: expire, Bare: u.bare(),
 	}
 	return store.Write{Path: u.doc, Fields: r.Fields(), IfMissing: true}

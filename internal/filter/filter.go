@@ -21,6 +21,7 @@ func (Processor) Register() processor.Registration {
 		Name:    "filter",
 		Version: "1.0.0",
 		Title:   "Filter",
+		Pure:    true,
 		Description: "Keeps or drops events by conditions over their fields. A dropped event goes no further: " +
 			"put the filter before the processors that must not see it.",
 		Settings: []processor.Setting{

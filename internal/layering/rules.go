@@ -44,6 +44,7 @@ var layers = map[string]layer{
 	"internal/host":      mechanism,
 	"internal/jsontree":  mechanism,
 	"internal/layout":    mechanism,
+	"internal/parts":     mechanism,
 	"internal/queue":     mechanism,
 	"internal/signature": mechanism,
 	"internal/store":     mechanism,
@@ -64,6 +65,7 @@ var layers = map[string]layer{
 	"internal/directory":  feature,
 	"internal/dispatch":   feature,
 	"internal/filter":     feature,
+	"internal/held":       feature,
 	"internal/ingest":     feature,
 	"internal/lifecycle":  feature,
 	"internal/outbound":   feature,
@@ -82,10 +84,12 @@ var layers = map[string]layer{
 	"consumer":  entry,
 	"functions": entry,
 
-	"internal/bench":    tool,
-	"internal/e2e":      forTests,
-	"internal/layering": forTests,
-	"internal/testkit":  forTests,
+	"internal/bench":       tool,
+	"internal/chaos":       tool,
+	"internal/e2e":         forTests,
+	"internal/layering":    forTests,
+	"internal/testkit":     forTests,
+	"internal/testkit/...": forTests,
 }
 
 // below lists the layers of this module that each layer may import.

@@ -15,6 +15,8 @@ const (
 	Visitors        = "visitors"
 	RawParts        = "raw_parts"
 	UsageShards     = "usage_shards"
+	Held            = "held_events"
+	HeldParts       = "held_parts"
 	Routes          = "routes"
 	DeadLetters     = "dead_letters"
 	PayloadParts    = "payload_parts"
@@ -55,6 +57,21 @@ func Visitor(t visitor.TenantID, v visitor.VisitorID) (store.Path, error) {
 // UsageShard is one shard of a tenant's counters for a month (YYYY-MM).
 func UsageShard(t visitor.TenantID, month string, shard int) (store.Path, error) {
 	return store.NewPath(Tenants, string(t), UsageShards, fmt.Sprintf("%s-%d", month, shard))
+}
+
+// HeldCollection holds the events of a tenant that came while it was paused.
+func HeldCollection(t visitor.TenantID) (store.Path, error) {
+	return store.NewPath(Tenants, string(t), Held)
+}
+
+// HeldEvent is one of them.
+func HeldEvent(t visitor.TenantID, e visitor.EventID) (store.Path, error) {
+	return store.NewPath(Tenants, string(t), Held, string(e))
+}
+
+// HeldPart is one part of a held event's message that is too large for its record, which has the key.
+func HeldPart(t visitor.TenantID, key string, part int) (store.Path, error) {
+	return store.NewPath(Tenants, string(t), HeldParts, fmt.Sprintf("%s-%04d", key, part))
 }
 
 // Route is the record that a route value, such as a domain, belongs to a tenant.

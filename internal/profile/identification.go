@@ -1,7 +1,10 @@
 package profile
 
 import (
+	"encoding/json"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/usherhq/usher/consumer/visitor"
 	"github.com/usherhq/usher/internal/fields"
@@ -11,6 +14,7 @@ import (
 // Record is what an identification is made of.
 type Record struct {
 	Event       *visitor.Event
+	JSON        []byte // of Event, as it was sent; nil makes it anew
 	Raw         []byte // compressed
 	RawEncoding string
 	RawParts    int // documents that hold the raw payload instead, below the identification
@@ -21,7 +25,7 @@ type Record struct {
 	Bare bool
 }
 
-// Fields returns the identification's document: what is queried as fields of its own, the event as a map,
+// Fields returns the identification's document: what is queried as fields of its own, the event as JSON,
 // the raw payload as compressed bytes.
 func (r *Record) Fields() store.Fields {
 	ev := r.Event
@@ -49,7 +53,7 @@ func (r *Record) Fields() store.Fields {
 	text("campaign_id", ev.Attribution.CampaignID)
 	f = append(f,
 		store.Field{Name: "identified_at", Value: ev.IdentifiedAt},
-		store.Field{Name: "event", Value: eventFields(ev)},
+		store.Field{Name: "event", Value: r.text()},
 	)
 	switch {
 	case r.RawParts > 0:
@@ -60,18 +64,17 @@ func (r *Record) Fields() store.Fields {
 	return f
 }
 
-// eventFields is the event without what the document says already.
-func eventFields(ev *visitor.Event) store.Fields {
-	all := fields.Encode(ev)
-	out := all[:0]
-	for _, f := range all {
-		switch f.Name {
-		case "id", "tenant_id", "visitor_id", "source", "source_event_id", "identified_at":
-		default:
-			out = append(out, f)
-		}
+// text is the event as JSON. As a map in the store it would have to be taken apart and put together again by all who
+// handle it, and it is never changed or queried.
+func (r *Record) text() string {
+	if len(r.JSON) > 0 {
+		return string(r.JSON)
 	}
-	return out
+	b, err := json.Marshal(r.Event)
+	if err != nil {
+		panic("profile: event is not JSON") // impossible: it came as JSON
+	}
+	return string(b)
 }
 
 // Stored is an identification as read.
@@ -89,7 +92,9 @@ func LoadIdentification(d store.Doc) Stored {
 		FirstMatch: d.Fields.Bool("first_match"),
 		Period:     d.Fields.Text("period"),
 	}
-	fields.Decode(d.Fields.Map("event"), &s.Event)
+	// Read as the daemon read it. What is damaged is left out, and the document's fields have the last word: a later
+	// occurrence of a body has an id of its own.
+	_ = jsonv2.Unmarshal([]byte(d.Fields.Text("event")), &s.Event)
 	fields.Decode(d.Fields, &s.Event)
 	s.Event.ID = s.ID
 	s.Event.Receipt.ReceivedAt = ReceivedAt(d)

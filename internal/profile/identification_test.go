@@ -57,11 +57,50 @@ func TestRecordRoundTrip(t *testing.T) {
 	if diff := cmp.Diff([]byte{1, 2}, f.Bytes("raw")); diff != "" || f.Text("raw_encoding") != "zstd" {
 		t.Errorf("raw: %s, encoding %q", diff, f.Text("raw_encoding"))
 	}
-	for _, n := range names(f.Map("event")) {
-		if f.Get(n) != nil {
-			t.Errorf("%s is stored twice", n)
+	if ev, err := visitor.Decode([]byte(f.Text("event"))); err != nil || ev.ID != r.Event.ID {
+		t.Errorf("event is not of the published schema: %v", err)
+	}
+}
+
+// TestRecordKeepsTheEventAsSent: what a newer publisher adds is stored although this build does not know it.
+func TestRecordKeepsTheEventAsSent(t *testing.T) {
+	t.Parallel()
+	r := fullRecord()
+	r.JSON = []byte(`{"schema":"1.7","person":{"first_name":"Ada","shoe_size":38}}`)
+	f := r.Fields()
+	if f.Text("event") != string(r.JSON) {
+		t.Errorf("event = %s", f.Text("event"))
+	}
+	s := LoadIdentification(store.Doc{Path: "tenants/t1/visitor_identifications/evt_final", Exists: true, Fields: f})
+	if s.Event.Schema != "1.7" || s.Event.Person.FirstName != "Ada" || s.Event.TenantID != r.Event.TenantID {
+		t.Errorf("loaded %+v", s.Event)
+	}
+}
+
+func TestLoadDamagedIdentification(t *testing.T) {
+	t.Parallel()
+	f := fullRecord().Fields()
+	for i := range f {
+		if f[i].Name == "event" {
+			f[i].Value = `{"schema":`
 		}
 	}
+	s := LoadIdentification(store.Doc{Path: "tenants/t1/visitor_identifications/evt_final", Exists: true, Fields: f})
+	if s.ID != "evt_final" || s.Event.Source != f.Text("source") || !s.Event.Receipt.ReceivedAt.Equal(day) {
+		t.Errorf("loaded %+v", s)
+	}
+}
+
+func TestEventThatIsNotJSON(t *testing.T) {
+	t.Parallel()
+	defer func() {
+		if recover() == nil {
+			t.Error("stored without its event")
+		}
+	}()
+	r := fullRecord()
+	r.Event.Attribution.ExtraOptions = map[string]any{"f": func() {}}
+	r.Fields()
 }
 
 func TestRecordWithoutRaw(t *testing.T) {

@@ -122,15 +122,6 @@ func (v *Visitor) stampOf(ev *visitor.Event, at time.Time, ranked bool) stamp {
 	return st
 }
 
-// wins reports whether a value with this stamp replaces the stored one, and remembers it if so.
-func (v *Visitor) wins(h uint32, st stamp) bool {
-	if old, ok := v.state.stamps[h]; ok && !old.less(st) {
-		return false
-	}
-	v.state.stamps[h] = st
-	return true
-}
-
 func (v *Visitor) mergeScalars(ev *visitor.Event, at time.Time) {
 	src, dst := reflect.ValueOf(ev).Elem(), reflect.ValueOf(&v.Profile).Elem()
 	ranked, plain := v.stampOf(ev, at, true), v.stampOf(ev, at, false)
@@ -144,7 +135,7 @@ func (v *Visitor) mergeScalars(ev *visitor.Event, at time.Time) {
 		if l.ranked {
 			st = ranked
 		}
-		if v.wins(l.hash, st) {
+		if v.state.stamps.raise(l.hash, st) {
 			dst.FieldByIndex(l.target).Set(val)
 		}
 	}
@@ -170,7 +161,7 @@ func (v *Visitor) mergeSets(ev *visitor.Event, at time.Time) {
 		if n := len(v.Person.Emails); n > maxEmails {
 			gone := strings.ToLower(v.Person.Emails[n-1].Address)
 			for _, l := range []string{"address", "kind", "validity"} {
-				delete(v.state.stamps, emailLeaf(gone, l))
+				v.state.stamps.forget(emailLeaf(gone, l))
 			}
 			v.Person.Emails = v.Person.Emails[:n-1]
 		}
@@ -187,7 +178,7 @@ func (v *Visitor) mergeSets(ev *visitor.Event, at time.Time) {
 		}
 		v.setText(&v.Person.Phones[i].Kind, p.Kind, phoneLeaf(p.Number), st)
 		if n := len(v.Person.Phones); n > maxPhones {
-			delete(v.state.stamps, phoneLeaf(v.Person.Phones[n-1].Number))
+			v.state.stamps.forget(phoneLeaf(v.Person.Phones[n-1].Number))
 			v.Person.Phones = v.Person.Phones[:n-1]
 		}
 	}
@@ -197,7 +188,7 @@ func emailLeaf(key, part string) uint32 { return hash32("person.emails:" + key +
 func phoneLeaf(number string) uint32    { return hash32("person.phones:" + number + ".kind") }
 
 func (v *Visitor) setText(dst *string, val string, h uint32, st stamp) {
-	if val != "" && v.wins(h, st) {
+	if val != "" && v.state.stamps.raise(h, st) {
 		*dst = val
 	}
 }

@@ -17,6 +17,7 @@ func (Processor) Register() processor.Registration {
 		Name:        "profile",
 		Version:     "1.0.0",
 		Title:       "Visitor profile",
+		Pure:        true,
 		Description: "Stores each identification, merges it into the visitor's profile and counts usage.",
 		Settings: []processor.Setting{{
 			ID: "visitors", Type: processor.Boolean, Default: true,

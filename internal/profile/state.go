@@ -1,24 +1,11 @@
 package profile
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"slices"
 	"time"
 )
-
-// stamp orders two values of one leaf: the larger one stays. Being a total order over events, it makes
-// merging commutative.
-type stamp struct {
-	rank uint8 // see leaf.ranked
-	at   int64 // microseconds
-	tie  uint32
-}
-
-func (a stamp) less(b stamp) bool {
-	return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.at, b.at), cmp.Compare(a.tie, b.tie)) < 0
-}
 
 // touch is the span of one webhook's session on one site.
 type touch struct {
@@ -58,7 +45,7 @@ func visits(touches []touch) int {
 
 // state is what merging must remember besides the profile itself.
 type state struct {
-	stamps  map[uint32]stamp
+	stamps  stamps
 	touches []touch // sorted, at most maxTouches
 }
 
@@ -75,37 +62,25 @@ func (s *state) addTouch(t touch) {
 }
 
 // stateVersion is the first byte of a stored state.
-const stateVersion = 1
+const stateVersion = 2
 
-// encode packs the state: version, stamps grouped by value (most leaves share few stamps), touches.
+// encode packs the state: version, the distinct stamps (most leaves share few), leaves with the number of their stamp,
+// touches.
 func (s *state) encode() []byte {
-	groups := map[stamp][]uint32{}
-	for h, st := range s.stamps {
-		groups[st] = append(groups[st], h)
-	}
-	order := make([]stamp, 0, len(groups))
-	for st := range groups {
-		order = append(order, st)
-	}
-	slices.SortFunc(order, func(a, b stamp) int {
-		if a.less(b) {
-			return -1
-		}
-		return 1
-	})
-	b := make([]byte, 0, 16+len(s.stamps)*4+len(order)*16+len(s.touches)*20)
+	values := s.stamps.values()
+	b := make([]byte, 0, 16+len(values)*16+len(s.stamps)*5+len(s.touches)*20)
 	b = append(b, stateVersion)
-	b = binary.AppendUvarint(b, uint64(len(order)))
-	for _, st := range order {
-		hs := groups[st]
-		slices.Sort(hs)
-		b = append(b, st.rank)
-		b = binary.AppendVarint(b, st.at)
-		b = binary.BigEndian.AppendUint32(b, st.tie)
-		b = binary.AppendUvarint(b, uint64(len(hs)))
-		for _, h := range hs {
-			b = binary.BigEndian.AppendUint32(b, h)
-		}
+	b = binary.AppendUvarint(b, uint64(len(values)))
+	for _, v := range values {
+		b = append(b, v.rank)
+		b = binary.AppendVarint(b, v.at)
+		b = binary.BigEndian.AppendUint32(b, v.tie)
+	}
+	b = binary.AppendUvarint(b, uint64(len(s.stamps)))
+	for i := range s.stamps {
+		n, _ := slices.BinarySearchFunc(values, s.stamps[i].stamp, compareStamp)
+		b = binary.BigEndian.AppendUint32(b, s.stamps[i].leaf)
+		b = binary.AppendUvarint(b, uint64(n))
 	}
 	b = binary.AppendUvarint(b, uint64(len(s.touches)))
 	for _, t := range s.touches {
@@ -119,17 +94,22 @@ func (s *state) encode() []byte {
 // decodeState unpacks a stored state. A damaged one gives what could be read: the profile then merges as if
 // the rest had never been stamped.
 func decodeState(b []byte) state {
-	s := state{stamps: make(map[uint32]stamp, min(len(b)/4, len(leaves)))}
-	r := &reader{bytes.NewReader(b), true}
+	var s state
+	r := &reader{b, true}
 	if r.byte() != stateVersion {
 		return s
 	}
-	for range r.count() {
-		st := stamp{rank: r.byte(), at: r.varint(), tie: r.uint32()}
-		for range r.count() {
-			if h := r.uint32(); r.ok {
-				s.stamps[h] = st
-			}
+	n := r.count()
+	values := make([]stamp, 0, n)
+	for range n {
+		values = append(values, stamp{rank: r.byte(), at: r.varint(), tie: r.uint32()})
+	}
+	n = r.count()
+	s.stamps = make(stamps, 0, n+len(leaves)/4) // room for what the next event adds
+	for range n {
+		leaf, value := r.uint32(), r.uvarint()
+		if r.ok && value < uint64(len(values)) {
+			s.stamps.set(leaf, values[value])
 		}
 	}
 	for range r.count() {
@@ -144,37 +124,58 @@ func decodeState(b []byte) state {
 
 // reader reads numbers until the first error.
 type reader struct {
-	r  *bytes.Reader
-	ok bool
+	rest []byte
+	ok   bool
+}
+
+// skip ends reading when n is not the length of a number.
+func (r *reader) skip(n int) bool {
+	if !r.ok || n <= 0 || n > len(r.rest) {
+		r.ok, r.rest = false, nil
+		return false
+	}
+	r.rest = r.rest[n:]
+	return true
 }
 
 func (r *reader) byte() byte {
-	b, err := r.r.ReadByte()
-	r.ok = r.ok && err == nil
-	return b
+	b := r.rest
+	if !r.skip(1) {
+		return 0
+	}
+	return b[0]
 }
 
 func (r *reader) varint() int64 {
-	v, err := binary.ReadVarint(r.r)
-	r.ok = r.ok && err == nil
+	v, n := binary.Varint(r.rest)
+	if !r.skip(n) {
+		return 0
+	}
 	return v
 }
 
-// count reads a length; what cannot be that long any more counts as damage.
-func (r *reader) count() uint64 {
-	v, err := binary.ReadUvarint(r.r)
-	if err != nil || v > uint64(r.r.Len()) {
-		r.ok = false
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if !r.skip(n) {
 		return 0
 	}
 	return v
 }
 
 func (r *reader) uint32() uint32 {
-	var b [4]byte
-	if n, _ := r.r.Read(b[:]); n != len(b) { // a bytes.Reader fails only at its end
-		r.ok = false
+	b := r.rest
+	if !r.skip(4) {
 		return 0
 	}
-	return binary.BigEndian.Uint32(b[:])
+	return binary.BigEndian.Uint32(b)
+}
+
+// count reads a length; what cannot be that long any more counts as damage.
+func (r *reader) count() int {
+	n := r.uvarint()
+	if n > uint64(len(r.rest)) {
+		r.ok, r.rest = false, nil
+		return 0
+	}
+	return int(n)
 }

@@ -93,38 +93,46 @@ func TestLongJourneysKeepTheLatestTouches(t *testing.T) {
 func TestStateRoundTrip(t *testing.T) {
 	t.Parallel()
 	s := state{
-		stamps: map[uint32]stamp{
-			1: {0, -5, 7}, 2: {1, 1 << 60, 8}, 3: {1, 1 << 60, 8}, 1 << 31: {0, 0, 0},
+		stamps: stamps{
+			{1, stamp{0, -5, 7}}, {2, stamp{1, 1 << 60, 8}}, {3, stamp{1, 1 << 60, 8}}, {1 << 31, stamp{0, 0, 0}},
 		},
 		touches: []touch{{-10, -5, 1}, {0, 9, 2}},
 	}
-	b := s.encode()
-	for range 20 { // maps have no order
-		if !bytes.Equal(s.encode(), b) {
-			t.Fatal("encoding depends on map order")
-		}
-	}
-	got := decodeState(b)
-	if len(got.stamps) != 4 || !slices.Equal(got.touches, s.touches) {
+	got := decodeState(s.encode())
+	if !slices.Equal(got.stamps, s.stamps) || !slices.Equal(got.touches, s.touches) {
 		t.Errorf("decoded %+v", got)
 	}
-	for h, st := range s.stamps {
-		if got.stamps[h] != st {
-			t.Errorf("stamp %d = %v, want %v", h, got.stamps[h], st)
+}
+
+func TestStamps(t *testing.T) {
+	t.Parallel()
+	var s stamps
+	early, late := stamp{0, 1, 1}, stamp{0, 1, 2}
+	for _, step := range []struct {
+		leaf uint32
+		st   stamp
+		want bool
+	}{{5, late, true}, {5, early, false}, {5, late, false}, {3, early, true}, {7, early, true}, {3, late, true}} {
+		if got := s.raise(step.leaf, step.st); got != step.want {
+			t.Errorf("raise %d to %v = %v", step.leaf, step.st, got)
 		}
+	}
+	s.set(7, late)
+	s.forget(5)
+	s.forget(6)
+	if want := (stamps{{3, late}, {7, late}}); !slices.Equal(s, want) {
+		t.Errorf("stamps %v, want %v", s, want)
 	}
 }
 
 func TestDamagedStateKeepsWhatCanBeRead(t *testing.T) {
 	t.Parallel()
-	s := state{stamps: map[uint32]stamp{1: {1, 5, 7}, 2: {1, 6, 7}}, touches: []touch{{1, 2, 3}, {4, 5, 6}}}
+	s := state{stamps: stamps{{1, stamp{1, 5, 7}}, {2, stamp{1, 6, 7}}}, touches: []touch{{1, 2, 3}, {4, 5, 6}}}
 	b := s.encode()
 	for n := range b {
 		got := decodeState(b[:n])
-		for h, st := range got.stamps {
-			if s.stamps[h] != st {
-				t.Errorf("cut to %d bytes: stamp %d = %v", n, h, st)
-			}
+		if !slices.Equal(got.stamps, s.stamps[:len(got.stamps)]) {
+			t.Errorf("cut to %d bytes: stamps %v", n, got.stamps)
 		}
 		for _, tc := range got.touches {
 			if !slices.Contains(s.touches, tc) {

@@ -26,6 +26,7 @@ func (Processor) Register() processor.Registration {
 		Name:        "score",
 		Version:     "1.0.0",
 		Title:       "Score",
+		Pure:        true,
 		Description: "Adds the points of every rule that an event meets to a named score of its visitor.",
 		Settings: []processor.Setting{
 			{

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -152,35 +151,26 @@ func (c *Client) batchGet(ctx context.Context, names []string, first map[store.P
 	if err != nil {
 		return classify(ctx, opGet, err, false)
 	}
-	for {
-		res, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return classify(ctx, opGet, err, false)
-		}
+	err = each(stream, func(r reader) {
 		var d store.Doc
-		if found := res.GetFound(); found != nil {
-			d = c.decode(found)
-		} else if res.GetMissing() != "" {
-			d.Path = c.path(res.GetMissing())
+		for r.next() {
+			switch {
+			case r.is(answerFound):
+				d = c.decodeDocument(r.inner())
+			case r.is(answerMissing):
+				d.Path = c.path(r.content)
+			}
 		}
 		if i, ok := first[d.Path]; ok {
 			docs[i] = d
 		}
+	})
+	if err != nil {
+		return classify(ctx, opGet, err, false)
 	}
+	return nil
 }
 
 func (c *Client) path(name string) store.Path {
 	return store.Path(strings.TrimPrefix(name, c.prefix))
-}
-
-func (c *Client) decode(d *firestorepb.Document) store.Doc {
-	return store.Doc{
-		Path:    c.path(d.GetName()),
-		Exists:  true,
-		Fields:  decodeFields(d.GetFields()),
-		Version: store.Version(d.GetUpdateTime().AsTime()),
-	}
 }

@@ -51,6 +51,7 @@ func (o *Options) setDefaults() {
 func (o *Options) clientOptions() []option.ClientOption {
 	opts := []option.ClientOption{
 		option.WithGRPCConnectionPool(o.Connections),
+		option.WithGRPCDialOption(grpc.WithDefaultCallOptions(grpc.ForceCodecV2(newAnswers()))),
 		// A connection that died without a word is noticed within 25 s, the next one is tried at least
 		// every 10 s (gRPC's default is 120): work resumes soon after an outage.
 		option.WithGRPCDialOption(grpc.WithKeepaliveParams(keepalive.ClientParameters{

@@ -2,8 +2,6 @@ package gcpfirestore
 
 import (
 	"context"
-	"errors"
-	"io"
 	"math"
 
 	"cloud.google.com/go/firestore/apiv1/firestorepb"
@@ -42,18 +40,17 @@ func (c *Client) Query(ctx context.Context, q store.Query) ([]store.Doc, error) 
 		return nil, classify(ctx, opQuery, err, false)
 	}
 	var docs []store.Doc
-	for {
-		res, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return docs, nil
+	err = each(stream, func(r reader) {
+		for r.next() {
+			if r.is(answerDocument) { // else only progress
+				docs = append(docs, c.decodeDocument(r.inner()))
+			}
 		}
-		if err != nil {
-			return nil, classify(ctx, opQuery, err, false)
-		}
-		if d := res.GetDocument(); d != nil { // else only progress
-			docs = append(docs, c.decode(d))
-		}
+	})
+	if err != nil {
+		return nil, classify(ctx, opQuery, err, false)
 	}
+	return docs, nil
 }
 
 func (c *Client) structured(q *store.Query) (*firestorepb.StructuredQuery, error) {
