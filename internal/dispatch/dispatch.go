@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/usherhq/usher/consumer/processor"
 	"github.com/usherhq/usher/consumer/visitor"
 	"github.com/usherhq/usher/internal/code"
@@ -35,12 +37,13 @@ type Committer interface {
 	Add(ctx context.Context, it *commit.Item) error
 }
 
-// Options configure a [Dispatcher]. All are required.
+// Options configure a [Dispatcher]. All are required but those of the overflow lanes.
 type Options struct {
 	Tenants     Tenants
 	Registry    *processor.Registry
 	Committer   Committer
 	DeadLetters queue.Publisher
+	Held        Holder
 	// Resolver and Cookbook turn messages of cookbook publishers into events.
 	Resolver *resolve.Resolver
 	Cookbook *resolve.Endpoint
@@ -55,7 +58,15 @@ type Options struct {
 	Window           time.Duration // dedupe window: older messages are parked
 	MaxHold          time.Duration // how long a message is held while a system is away
 	CacheSize        int           // chains kept
-	SuccessSample    float64       // share of successful messages that are logged, 0 to 1
+	// TenantConcurrency is how many of a tenant's chains run at a time.
+	TenantConcurrency int
+	SuccessSample     float64 // share of successful messages that are logged, 0 to 1
+
+	// Overflow are the topics of the overflow lanes, [OverflowLanes] of them; without them nothing is shed.
+	Overflow []queue.Publisher
+	// MaxMessages and MaxBytes are the flow control of the main lane; required with Overflow.
+	MaxMessages, MaxBytes int
+	Meter                 metric.Meter // nil measures nothing
 }
 
 // Validate reports every problem at once.
@@ -63,7 +74,7 @@ func (o *Options) Validate() error {
 	var errs []error
 	for what, missing := range map[string]bool{
 		"tenants": o.Tenants == nil, "registry": o.Registry == nil, "committer": o.Committer == nil,
-		"dead letters": o.DeadLetters == nil, "resolver": o.Resolver == nil, "cookbook": o.Cookbook == nil,
+		"dead letters": o.DeadLetters == nil, "held": o.Held == nil, "resolver": o.Resolver == nil, "cookbook": o.Cookbook == nil,
 		"probe": o.Probe == nil, "logger": o.Logger == nil, "now": o.Now == nil,
 	} {
 		if missing {
@@ -78,8 +89,14 @@ func (o *Options) Validate() error {
 			errs = append(errs, fmt.Errorf("%s: want more than 0", what))
 		}
 	}
+	if n := len(o.Overflow); n != 0 && (n != OverflowLanes || o.MaxMessages < 1 || o.MaxBytes < 1) {
+		errs = append(errs, fmt.Errorf("overflow: want %d topics, and max messages and bytes of at least 1", OverflowLanes))
+	}
 	if o.CacheSize < 1 {
 		errs = append(errs, errors.New("cache size: want at least 1"))
+	}
+	if o.TenantConcurrency < 1 {
+		errs = append(errs, errors.New("tenant concurrency: want at least 1"))
 	}
 	return errors.Join(errs...)
 }
@@ -89,7 +106,11 @@ type Dispatcher struct {
 	opts   Options
 	chains *chains
 	gate   *gate
-	ended  [outcomes]atomic.Int64
+
+	window   *window
+	overflow [OverflowLanes]overflowLane
+	ended    [lanes][outcomes]atomic.Int64
+	metrics  metric.Registration
 }
 
 // New returns a dispatcher.
@@ -97,24 +118,46 @@ func New(o Options) (*Dispatcher, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("dispatch: %w", err)
 	}
-	ch, err := newChains(o.Registry, o.CacheSize)
+	ch, err := newChains(&o)
 	if err != nil {
 		return nil, fmt.Errorf("dispatch: %w", err)
 	}
-	return &Dispatcher{opts: o, chains: ch, gate: newGate(o.Probe, o.ProbeInterval, o.Logger)}, nil
+	d := &Dispatcher{
+		opts: o, chains: ch, gate: newGate(o.Probe, o.ProbeInterval, o.Logger), window: newWindow(o.MaxMessages, o.MaxBytes),
+	}
+	if d.metrics, err = d.measure(o.Meter); err != nil {
+		return nil, fmt.Errorf("dispatch: metrics: %w", err)
+	}
+	return d, nil
 }
 
 // Close ends probing. Call it after the last Handle has returned.
-func (d *Dispatcher) Close() { d.gate.close() }
+func (d *Dispatcher) Close() {
+	d.gate.close()
+	_ = d.metrics.Unregister() // the SDK's never fails
+}
 
 // Ready reports whether messages can be processed now.
 func (d *Dispatcher) Ready() bool { return d.gate.isOpen() }
 
-// Handle processes one message; it is a [queue.Handler].
+// Oldest returns how long the oldest unfinished message of all lanes has been here; 0 when there is none.
+func (d *Dispatcher) Oldest() time.Duration { return d.window.age() }
+
+// Handle processes one message of the main lane; it is a [queue.Handler].
 func (d *Dispatcher) Handle(ctx context.Context, m *queue.Message) queue.Disposition {
-	r := &report{m: m, start: time.Now()}
+	return d.receive(ctx, m, laneMain)
+}
+
+// receive handles one message of a lane. One that was shed is seen as it was before, wherever it comes from, so that
+// its age and its attempts count from the beginning.
+func (d *Dispatcher) receive(ctx context.Context, m *queue.Message, l lane) queue.Disposition {
+	original, shed := envelope.Unshed(m)
+	r := &report{m: original, start: time.Now(), place: place{lane: l, tenant: m.Attributes[envelope.AttrTenant]}}
+	over := d.window.enter(r)
+	defer d.window.leave(r)
+	r.over = over && !shed && len(d.opts.Overflow) > 0
 	disposition := d.guarded(ctx, r)
-	d.ended[r.outcome].Add(1)
+	d.ended[l][r.outcome].Add(1)
 	d.log(ctx, r)
 	return disposition
 }
@@ -133,6 +176,9 @@ func (d *Dispatcher) guarded(ctx context.Context, r *report) (disposition queue.
 
 // handle tries a message until it is stored, parked, or must be given back.
 func (d *Dispatcher) handle(ctx context.Context, r *report) queue.Disposition {
+	if r.over && d.shed(ctx, r) {
+		return queue.Ack
+	}
 	hold, cancel := context.WithTimeoutCause(ctx, d.opts.MaxHold, errHeldTooLong)
 	defer cancel()
 	for {
@@ -176,11 +222,17 @@ func (d *Dispatcher) process(ctx context.Context, r *report) error {
 	if err != nil {
 		return err
 	}
+	if settled, err := d.settle(ctx, r, t.Status); settled {
+		return err
+	}
+	if err := d.fresh(r); err != nil {
+		return err
+	}
 	ch, err := d.chains.of(t)
 	if err != nil {
 		return err
 	}
-	effects, err := ch.run(ctx, r.event, d.opts.ProcessorTimeout)
+	effects, err := d.chains.run(ctx, ch, r.event)
 	if err != nil {
 		return err
 	}
@@ -189,7 +241,7 @@ func (d *Dispatcher) process(ctx context.Context, r *report) error {
 		return nil
 	}
 	it := &commit.Item{
-		Event: r.event, Raw: r.raw, RawEncoding: r.rawEncoding, Tenant: t, Effects: effects, Bytes: len(r.m.Data),
+		Event: r.event, JSON: r.json, Raw: r.raw, RawEncoding: r.rawEncoding, Tenant: t, Effects: effects, Bytes: len(r.m.Data),
 	}
 	// What was begun is finished even while receiving ends; the committer bounds its own time.
 	if err := d.opts.Committer.Add(context.WithoutCancel(ctx), it); err != nil {
@@ -215,9 +267,6 @@ func (d *Dispatcher) tenant(ctx context.Context, r *report) (*tenant.Tenant, err
 	}
 	if err != nil {
 		return nil, unknownTenant(err)
-	}
-	if t.Status != tenant.Active {
-		return nil, park(envelope.ReasonTenantInactive, errInactive)
 	}
 	return t, nil
 }

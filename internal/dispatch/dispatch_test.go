@@ -76,12 +76,35 @@ var verdicts = []struct {
 	{name: "empty attribute", message: changed(func(m *queue.Message) { m.Attributes[envelope.AttrTenant] = "" }), want: "parked", reason: envelope.ReasonTenantMismatch},
 	{name: "no attribute", message: changed(func(m *queue.Message) { delete(m.Attributes, envelope.AttrTenant) }), want: "stored"},
 	{name: "older than the window", message: received(-window - time.Second), want: "parked", reason: envelope.ReasonStale},
+	{name: "older than the window, allowed by an operator", message: func(t *testing.T) *queue.Message {
+		t.Helper()
+		m := received(-window - time.Second)(t)
+		m.Attributes[envelope.AttrAllowStale] = "1"
+		return m
+	}, want: "stored"},
 	{name: "as old as the window", message: received(-window), want: "stored"},
 	{name: "unknown tenant, just published", message: of("t9", 0), want: "nacked"},
 	{name: "unknown tenant, nearly believed", message: of("t9", grace-time.Second), want: "nacked"},
 	{name: "unknown tenant, after grace", message: of("t9", grace), want: "parked", reason: envelope.ReasonUnknownTenant},
 	{name: "known only when read afresh", setup: func(b *bench) { b.tenants.stale = true }, want: "stored"},
-	{name: "tenant not active", message: of("off", 0), want: "parked", reason: envelope.ReasonTenantInactive},
+	{name: "tenant paused", message: of("off", 0), want: "held"},
+	{name: "tenant paused, long ago", message: received(-window - time.Second), setup: func(b *bench) { b.tenants.known["t1"].Status = tenant.Disabled }, want: "held"},
+	{name: "tenant paused, cookbook", message: func(*testing.T) *queue.Message { return cookbook("evt_1") }, setup: func(b *bench) {
+		b.tenants.known["t1"].Status = tenant.Disabled
+	}, want: "held"},
+	{name: "paused and refused", message: of("off", 0), options: func(o *dispatch.Options) {
+		o.Held = holderFunc(func(context.Context, *visitor.Event, *queue.Message) error {
+			return code.New(code.TooLarge, "hold", nil)
+		})
+	}, want: "parked", reason: envelope.ReasonTooLarge},
+	{name: "paused and contended", message: of("off", 0), options: func(o *dispatch.Options) {
+		o.Held = holderFunc(func(context.Context, *visitor.Event, *queue.Message) error {
+			return code.New(code.Conflict, "hold", nil)
+		})
+	}, want: "nacked"},
+	{name: "tenant offboarded", message: of("gone", 0), want: "discarded_inactive"},
+	{name: "tenant offboarded, stale", message: received(-window - time.Second), setup: func(b *bench) { b.tenants.known["t1"].Status = tenant.Offboarded }, want: "discarded_inactive"},
+	{name: "status of a newer build", message: of("odd", 0), want: "parked", reason: envelope.ReasonTenantInactive},
 	{name: "unclassified error of the directory", setup: func(b *bench) { b.tenants.err = errors.New("odd") }, want: "nacked"},
 	{name: "processor this process lacks", setup: func(b *bench) {
 		b.tenants.known["t1"].Processors = []tenant.Binding{{Name: "of_tomorrow"}}
@@ -255,7 +278,7 @@ func TestDuplicate(t *testing.T) {
 			t.Errorf("disposition %v", got)
 		}
 	}
-	if d := cmp.Diff(map[string]int64{"stored": 1, "duplicate": 2, "filtered": 0, "parked": 0, "nacked": 0}, b.Stats()); d != "" {
+	if d := cmp.Diff(map[string]int64{"stored": 1, "duplicate": 2, "filtered": 0, "parked": 0, "nacked": 0, "shed": 0, "held": 0, "discarded_inactive": 0}, b.Stats()); d != "" {
 		t.Errorf("stats (-want +got):\n%s", d)
 	}
 }
@@ -334,7 +357,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	_, err := dispatch.New(dispatch.Options{})
 	for _, want := range []string{
 		"tenants", "registry", "committer", "dead letters", "resolver", "cookbook", "probe", "logger", "now",
-		"processor timeout", "publish timeout", "probe interval", "unknown grace", "window", "max hold", "cache size",
+		"held", "tenant concurrency", "processor timeout", "publish timeout", "probe interval", "unknown grace", "window", "max hold", "cache size",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not name %q", err, want)

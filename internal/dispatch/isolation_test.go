@@ -3,6 +3,7 @@ package dispatch_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/usherhq/usher/internal/dispatch"
 	"github.com/usherhq/usher/internal/envelope"
 	"github.com/usherhq/usher/internal/queue"
+	"github.com/usherhq/usher/internal/tenant"
 )
 
 // TestHungProcessorIsLeftBehind: a processor that does not heed its context keeps no message.
@@ -35,6 +37,42 @@ func TestHungProcessorIsLeftBehind(t *testing.T) {
 		}
 		if line := b.logs.lines(t)[0]; !strings.Contains(line["error"].(string), "did not finish in time") {
 			t.Errorf("logged %v", line)
+		}
+	})
+}
+
+// TestLeftBehindGoesNoFurther: what was left behind and ends after all has no say: later processors do not run, and its
+// failure is counted once.
+func TestLeftBehindGoesNoFurther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var works atomic.Bool
+		var calls, later atomic.Int64
+		own := &custom{"own", func(*visitor.Event) (processor.Result, error) {
+			if calls.Add(1); !works.Load() {
+				time.Sleep(time.Minute)
+			}
+			return processor.Result{}, nil
+		}}
+		after := &custom{"later", func(*visitor.Event) (processor.Result, error) { later.Add(1); return processor.Result{}, nil }}
+		b := setup(t, own, func(o *dispatch.Options) { o.Registry = registry(t, own, after) })
+		b.tenants.known["t1"].Processors = []tenant.Binding{{Name: "own"}, {Name: "later"}}
+		for range 4 {
+			b.Handle(t.Context(), good(t))
+		}
+		time.Sleep(time.Minute)
+		if calls.Load() != 4 || later.Load() != 0 {
+			t.Errorf("%d calls, %d of the later processor", calls.Load(), later.Load())
+		}
+		b.Handle(t.Context(), good(t)) // the fifth failure in a row
+		time.Sleep(5 * time.Second)
+		works.Store(true)
+		if d := b.Handle(t.Context(), good(t)); d != queue.Nack || later.Load() != 0 {
+			t.Errorf("disposition %v, %d calls of the later processor, with the breaker open", d, later.Load())
+		}
+		time.Sleep(time.Minute)
+		if d := b.Handle(t.Context(), good(t)); d != queue.Ack || later.Load() != 1 {
+			t.Errorf("disposition %v, %d calls of the later processor", d, later.Load())
 		}
 	})
 }

@@ -41,6 +41,8 @@ func TestOneLinePerMessage(t *testing.T) {
 		}, "INFO", ids},
 		{"parked", failing(no), func(b *bench) { b.Handle(t.Context(), good(t)) }, "WARN", append(ids, "delivery_attempt", "reason", "class", "error")},
 		{"parked", nil, func(b *bench) { b.Handle(t.Context(), raw("{")(t)) }, "WARN", []string{"reason", "class", "error"}},
+		{"held", nil, func(b *bench) { b.Handle(t.Context(), of("off", 0)(t)) }, "INFO", append(ids, "delivery_attempt")},
+		{"discarded_inactive", nil, func(b *bench) { b.Handle(t.Context(), of("gone", 0)(t)) }, "INFO", append(ids, "delivery_attempt")},
 		{"nacked", failing(errors.New("later")), func(b *bench) { b.Handle(t.Context(), good(t)) }, "WARN", append(ids, "delivery_attempt", "error")},
 	}
 	for _, tt := range tests {
@@ -75,7 +77,7 @@ func TestSuccessIsSampled(t *testing.T) {
 		if n := len(b.logs.lines(t)); n < want[0] || n > want[1] {
 			t.Errorf("share %v: %d lines of %d", share, n, messages)
 		}
-		b.Handle(t.Context(), of("off", 0)(t))
+		b.Handle(t.Context(), of("odd", 0)(t))
 		if !strings.Contains(b.logs.String(), "tenant_inactive") {
 			t.Errorf("share %v: a parked message was not logged", share)
 		}

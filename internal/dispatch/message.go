@@ -17,7 +17,6 @@ import (
 )
 
 var (
-	errInactive = errors.New("tenant is not active")
 	errMismatch = errors.New("attribute and event name different tenants")
 	errStale    = errors.New("first receipt is older than the dedupe window")
 )
@@ -31,25 +30,33 @@ const (
 	outcomeFiltered
 	outcomeParked
 	outcomeNacked
+	outcomeShed
+	outcomeHeld
+	outcomeDiscarded
 	outcomes
 )
 
-var outcomeNames = [outcomes]string{"stored", "duplicate", "filtered", "parked", "nacked"}
+var outcomeNames = [outcomes]string{"stored", "duplicate", "filtered", "parked", "nacked", "shed", "held", "discarded_inactive"}
 
-// Stats are how many messages ended each way: stored, duplicate, filtered, parked, nacked.
+// Stats are how many messages ended each way: stored, duplicate, filtered, parked, nacked, shed, held,
+// discarded_inactive.
 func (d *Dispatcher) Stats() map[string]int64 {
 	m := make(map[string]int64, outcomes)
 	for i := range outcomes {
-		m[outcomeNames[i]] = d.ended[i].Load()
+		for l := range d.ended {
+			m[outcomeNames[i]] += d.ended[l][i].Load()
+		}
 	}
 	return m
 }
 
 // report gathers what is known of a message while it is handled.
 type report struct {
-	m           *queue.Message
+	place
+	m           *queue.Message // as it was before it was shed
 	start       time.Time
 	event       *visitor.Event // nil until decoded
+	json        []byte         // of event, as it was sent; nil where it differs
 	raw         []byte         // compressed
 	rawEncoding string
 	result      commit.Result
@@ -72,9 +79,11 @@ func (d *Dispatcher) decode(ctx context.Context, r *report) error {
 		if err != nil {
 			return err
 		}
-		r.event, r.raw, r.rawEncoding = env.Event, env.Raw, env.RawEncoding
+		r.event, r.json, r.raw, r.rawEncoding = env.Event, env.JSON, env.Raw, env.RawEncoding
 		// The id is a function of the event, so it is not taken from the message.
-		r.event.VisitorID = r.event.Visitor()
+		if id := r.event.Visitor(); id != r.event.VisitorID {
+			r.event.VisitorID, r.json = id, nil
+		}
 	}
 	if t, ok := r.m.Attributes[envelope.AttrTenant]; ok && t != string(r.event.TenantID) {
 		return park(envelope.ReasonTenantMismatch, errMismatch)
@@ -82,7 +91,12 @@ func (d *Dispatcher) decode(ctx context.Context, r *report) error {
 	if _, err := layout.Identification(r.event.TenantID, r.event.ID); err != nil {
 		return park(envelope.ReasonForbiddenID, err)
 	}
-	if d.opts.Now().Sub(r.event.Receipt.ReceivedAt) > d.opts.Window {
+	return nil
+}
+
+// fresh returns an error for an event that may be a repetition of one that nobody remembers.
+func (d *Dispatcher) fresh(r *report) error {
+	if d.opts.Now().Sub(r.event.Receipt.ReceivedAt) > d.opts.Window && r.m.Attributes[envelope.AttrAllowStale] == "" {
 		return park(envelope.ReasonStale, errStale)
 	}
 	return nil
@@ -136,7 +150,8 @@ func (d *Dispatcher) log(ctx context.Context, r *report) {
 	case !d.opts.Logger.Enabled(ctx, level) || rand.Float64() >= d.opts.SuccessSample:
 		return
 	}
-	attrs := make([]slog.Attr, 0, 12)
+	attrs := make([]slog.Attr, 0, 13)
+	attrs = r.place.log(attrs)
 	if ev := r.event; ev != nil {
 		attrs = append(attrs,
 			slog.String("tenant_id", string(ev.TenantID)),

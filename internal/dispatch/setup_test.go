@@ -19,6 +19,7 @@ import (
 	"github.com/usherhq/usher/internal/dispatch"
 	"github.com/usherhq/usher/internal/envelope"
 	"github.com/usherhq/usher/internal/filter"
+	"github.com/usherhq/usher/internal/held"
 	"github.com/usherhq/usher/internal/profile"
 	"github.com/usherhq/usher/internal/queue"
 	"github.com/usherhq/usher/internal/resolve"
@@ -155,6 +156,13 @@ type committerFunc func(ctx context.Context, it *commit.Item) error
 
 func (f committerFunc) Add(ctx context.Context, it *commit.Item) error { return f(ctx, it) }
 
+// holderFunc is a function as a dispatch.Holder.
+type holderFunc func(ctx context.Context, ev *visitor.Event, m *queue.Message) error
+
+func (f holderFunc) Hold(ctx context.Context, ev *visitor.Event, m *queue.Message) error {
+	return f(ctx, ev, m)
+}
+
 // bench is a dispatcher with everything around it.
 type bench struct {
 	*dispatch.Dispatcher
@@ -164,7 +172,7 @@ type bench struct {
 	logs    *logs
 }
 
-func registry(t *testing.T, more ...processor.Processor) *processor.Registry {
+func registry(t testing.TB, more ...processor.Processor) *processor.Registry {
 	t.Helper()
 	reg := processor.NewRegistry()
 	for _, p := range append(more, profile.Processor{}, filter.Processor{}, score.Processor{}) {
@@ -176,11 +184,12 @@ func registry(t *testing.T, more ...processor.Processor) *processor.Registry {
 }
 
 // setup returns a bench with tenant t1, which has the named processor of the test's own before its profile.
-func setup(t *testing.T, own *custom, change ...func(*dispatch.Options)) *bench {
+func setup(t testing.TB, own *custom, change ...func(*dispatch.Options)) *bench {
 	t.Helper()
 	b := &bench{store: memstore.New(memstore.Options{}), letters: &letters{}, logs: &logs{}}
 	b.tenants = &tenants{known: map[visitor.TenantID]*tenant.Tenant{
 		"t1": {ID: "t1", Status: tenant.Active}, "off": {ID: "off", Status: tenant.Disabled},
+		"gone": {ID: "gone", Status: tenant.Offboarded}, "odd": {ID: "odd", Status: "odd"},
 	}}
 	var more []processor.Processor
 	if own != nil {
@@ -188,12 +197,12 @@ func setup(t *testing.T, own *custom, change ...func(*dispatch.Options)) *bench 
 		b.tenants.known["t1"].Processors = []tenant.Binding{{Name: own.name}, {Name: "profile"}}
 	}
 	o := dispatch.Options{
-		Tenants: b.tenants, Registry: registry(t, more...), Committer: committer(t, b.store), DeadLetters: b.letters,
+		Tenants: b.tenants, Registry: registry(t, more...), Committer: committer(t, b.store), DeadLetters: b.letters, Held: keeper(t, b.store),
 		Resolver: resolve.New(nil), Cookbook: &resolve.Endpoint{Name: "cookbook", Adapter: mdblegacy.New()},
 		Probe:  func(context.Context) error { return nil },
 		Logger: slog.New(slog.NewJSONHandler(b.logs, nil)), Now: func() time.Time { return now },
 		ProcessorTimeout: time.Second, PublishTimeout: time.Second, ProbeInterval: time.Second,
-		UnknownGrace: grace, Window: window, MaxHold: time.Minute, CacheSize: 100, SuccessSample: 1,
+		UnknownGrace: grace, Window: window, MaxHold: time.Minute, CacheSize: 100, TenantConcurrency: 100, SuccessSample: 1,
 	}
 	for _, c := range change {
 		c(&o)
@@ -206,7 +215,18 @@ func setup(t *testing.T, own *custom, change ...func(*dispatch.Options)) *bench 
 	return b
 }
 
-func committer(t *testing.T, s store.Store) *commit.Committer {
+func keeper(t testing.TB, s store.Store) *held.Keeper {
+	t.Helper()
+	k, err := held.New(held.Options{
+		Store: s, Now: func() time.Time { return now }, Retention: 365 * 24 * time.Hour, Timeout: 5 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func committer(t testing.TB, s store.Store) *commit.Committer {
 	t.Helper()
 	c, err := commit.New(commit.Options{
 		Store: s, Now: time.Now, MaxEvents: 100, MaxBytes: 1 << 20, Linger: 5 * time.Millisecond, Concurrency: 2,
@@ -231,7 +251,7 @@ func event(id visitor.EventID, of visitor.TenantID, who string) *visitor.Event {
 }
 
 // message is an event as received, published in the moment.
-func message(t *testing.T, ev *visitor.Event) *queue.Message {
+func message(t testing.TB, ev *visitor.Event) *queue.Message {
 	t.Helper()
 	m, err := envelope.Encode(ev, []byte(`{"raw":"payload"}`))
 	if err != nil {

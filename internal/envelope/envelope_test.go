@@ -123,6 +123,8 @@ func TestDecode(t *testing.T) {
 		{"incomplete event", `{"event":{"schema":"1.0"}}`, nil, visitor.ErrMalformed},
 		{"unknown encoding", `{"event":` + event + `,"raw":"AAAA","raw_encoding":"br"}`, nil, visitor.ErrMalformed},
 		{"raw without encoding", `{"event":` + event + `,"raw":"AAAA"}`, nil, visitor.ErrMalformed},
+		{"a name twice", `{"event":` + strings.Replace(event, `"source":"s"`, `"source":"s","source":"t"`, 1) + `}`, nil, visitor.ErrMalformed},
+		{"not UTF-8", `{"event":` + strings.Replace(event, `"s"`, "\"\xff\"", 1) + `}`, nil, visitor.ErrMalformed},
 		{"raw not base64", `{"event":` + event + `,"raw":"ada@","raw_encoding":"zstd"}`, nil, visitor.ErrMalformed},
 	}
 	for _, tc := range tests {
@@ -149,6 +151,24 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// TestDecode_keepsTheEventAsSent: also members that this build does not know.
+func TestDecode_keepsTheEventAsSent(t *testing.T) {
+	t.Parallel()
+
+	const event = `{ "schema":"1.9","id":"evt_a","tenant_id":"acme","source":"s","receipt":{"received_at":"2026-02-03T10:11:12Z"},"new":[1, {}]}`
+	for _, data := range []string{
+		`{"event":` + event + `}`, `{"event" : ` + "\n\t" + event + ` , "raw":""}`, `{"raw_encoding":"","event":` + event + ` }`,
+	} {
+		env, err := envelope.Decode(&queue.Message{Data: []byte(data)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(event, string(env.JSON)); diff != "" {
+			t.Errorf("event as sent (-want +got):\n%s", diff)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	m, err := envelope.Encode(processortest.Event(), []byte(raw))
 	if err != nil {
@@ -162,6 +182,9 @@ func FuzzDecode(f *testing.F) {
 		case err == nil:
 			if err := env.Event.Check(); err != nil {
 				t.Fatalf("Decode gave an event that Check refuses: %v", err)
+			}
+			if !json.Valid(env.JSON) || env.JSON[0] != '{' {
+				t.Fatal("Decode gave an event without its JSON")
 			}
 		case !errors.Is(err, visitor.ErrMalformed) && !errors.Is(err, visitor.ErrNewerSchema):
 			t.Fatalf("Decode error of no known kind: %v", err)

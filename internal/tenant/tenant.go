@@ -15,8 +15,9 @@ type Status string
 
 // The states.
 const (
-	Active   Status = "active"
-	Disabled Status = "disabled" // its events are not processed
+	Active     Status = "active"
+	Disabled   Status = "disabled"   // paused: its events are held until it is active again
+	Offboarded Status = "offboarded" // gone: its events are counted and discarded; what is stored stays until it is erased
 )
 
 // Tenant is a customer of the platform.
@@ -72,8 +73,8 @@ func (t *Tenant) Validate(reg *processor.Registry) error {
 	if err := t.ID.Validate(); err != nil {
 		errs = append(errs, err)
 	}
-	if t.Status != Active && t.Status != Disabled {
-		errs = append(errs, fmt.Errorf("status: want %s or %s", Active, Disabled))
+	if t.Status != Active && t.Status != Disabled && t.Status != Offboarded {
+		errs = append(errs, fmt.Errorf("status: want %s, %s or %s", Active, Disabled, Offboarded))
 	}
 	for what, over := range map[string]bool{
 		"name":            len(t.Name) > MaxName,

@@ -49,8 +49,9 @@ func TestTenant_Validate(t *testing.T) {
 	}{
 		{"complete", func(*tenant.Tenant) {}, nil},
 		{"disabled", func(r *tenant.Tenant) { r.Status = tenant.Disabled }, nil},
+		{"offboarded", func(r *tenant.Tenant) { r.Status = tenant.Offboarded }, nil},
 		{"id", func(r *tenant.Tenant) { r.ID = "a/b" }, []string{"tenant id: want"}},
-		{"no status", func(r *tenant.Tenant) { r.Status = "" }, []string{"status: want active or disabled"}},
+		{"no status", func(r *tenant.Tenant) { r.Status = "" }, []string{"status: want active, disabled or offboarded"}},
 		{"unknown status", func(r *tenant.Tenant) { r.Status = "paused" }, []string{"status: want"}},
 		{"name", func(r *tenant.Tenant) { r.Name = strings.Repeat("x", tenant.MaxName+1) }, []string{"name: too long"}},
 		{

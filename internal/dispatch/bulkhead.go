@@ -1,0 +1,77 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/usherhq/usher/consumer/visitor"
+)
+
+// bulkheads bound how many chains of each tenant run at a time, those included that were left behind at their
+// timeout and still run. A tenant none of whose chains runs takes no memory.
+type bulkheads struct {
+	most int64
+
+	mu      sync.Mutex
+	tenants map[visitor.TenantID]*bulkhead
+}
+
+type bulkhead struct {
+	slots *semaphore.Weighted
+	users int // those with a slot and those waiting for one
+}
+
+func newBulkheads(most int) *bulkheads {
+	return &bulkheads{most: int64(most), tenants: map[visitor.TenantID]*bulkhead{}}
+}
+
+var errBusy = errors.New("tenant is busy: too many of its events are being processed")
+
+// enter takes one of the tenant's slots, waiting for it if need be. It returns errBusy when none was free in
+// time, or why ctx ended. Who was let in calls leave.
+func (b *bulkheads) enter(ctx context.Context, id visitor.TenantID, patience time.Duration) error {
+	b.mu.Lock()
+	t := b.tenants[id]
+	if t == nil {
+		t = &bulkhead{slots: semaphore.NewWeighted(b.most)}
+		b.tenants[id] = t
+	}
+	t.users++
+	b.mu.Unlock()
+	if t.slots.TryAcquire(1) {
+		return nil
+	}
+	wait, cancel := context.WithTimeoutCause(ctx, patience, errBusy)
+	defer cancel()
+	if err := t.slots.Acquire(wait, 1); err != nil {
+		b.forget(id, t)
+		return context.Cause(wait)
+	}
+	return nil
+}
+
+// leave gives a slot back.
+func (b *bulkheads) leave(id visitor.TenantID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.tenants[id]
+	t.slots.Release(1)
+	b.dropped(id, t)
+}
+
+func (b *bulkheads) forget(id visitor.TenantID, t *bulkhead) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dropped(id, t)
+}
+
+// dropped notes that a user has gone. The caller holds the lock.
+func (b *bulkheads) dropped(id visitor.TenantID, t *bulkhead) {
+	if t.users--; t.users == 0 {
+		delete(b.tenants, id)
+	}
+}
