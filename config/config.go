@@ -45,9 +45,9 @@ func (c *Config) Validate() error {
 // validateAcross checks what holds between sections.
 func (c *Config) validateAcross() error {
 	var errs []error
-	if c.PubSub.MaxMessages < c.Consumer.BatchEvents*c.Consumer.Committers {
+	if c.PubSub.MaxMessages/2 < c.Consumer.BatchEvents*c.Consumer.Committers {
 		errs = append(errs, problem("pubsub.max_messages",
-			"want at least consumer.batch_events x consumer.committers, or batches never fill"))
+			"want at least 2 x consumer.batch_events x consumer.committers, or batches of the main lane's half never fill"))
 	}
 	if c.Consumer.ProcessorTimeout+c.Consumer.CommitTimeout >= c.PubSub.Lease {
 		errs = append(errs, problem("pubsub.lease",
@@ -98,9 +98,18 @@ type ShutdownPart struct {
 	Max  time.Duration
 }
 
-// shutdownMargin is for closing clients and flushing telemetry after the last commit.
-const shutdownMargin = 500 * time.Millisecond
+// What comes after the last message has these parts of the shutdown grace.
+const (
+	FlushTime = 500 * time.Millisecond // to send the last metrics
+	CloseTime = 500 * time.Millisecond // to close the clients
+)
 
 // ShutdownBudget returns what a drain consists of. The parts follow one another, so their sum is the longest
 // drain; [Config.Validate] holds it to consumer.shutdown_grace.
 func (c *Config) ShutdownBudget() []ShutdownPart { return c.Consumer.shutdownBudget() }
+
+// DrainTime is how long handlers may take once receiving has ended: processor, batch, commit, and publishing what is
+// parked.
+func (c *Config) DrainTime() time.Duration {
+	return c.Consumer.ProcessorTimeout + c.Consumer.BatchLinger + c.Consumer.CommitTimeout + c.Consumer.PublishTimeout
+}

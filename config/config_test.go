@@ -89,7 +89,7 @@ func TestShutdownBudgetFitsGrace(t *testing.T) {
 		}
 		sum += p.Max
 	}
-	if want := 2*time.Second + 5*time.Second + 5*time.Millisecond + shutdownMargin; sum != want {
+	if want := cfg.DrainTime() + FlushTime + CloseTime; sum != want {
 		t.Errorf("drain takes up to %s, want %s", sum, want)
 	}
 	if cloudRun := 10 * time.Second; cfg.Consumer.ShutdownGrace >= cloudRun {
@@ -102,6 +102,16 @@ func TestShutdownBudgetFitsGrace(t *testing.T) {
 	cfg.Consumer.ShutdownGrace--
 	if err := cfg.Validate(); err == nil {
 		t.Error("Validate accepts a grace shorter than the drain")
+	}
+}
+
+// TestGraceOfGKE: the configuration that the docs give for Kubernetes is a valid one, and uses what a pod has.
+func TestGraceOfGKE(t *testing.T) {
+	t.Parallel()
+	cfg := load(t, Options{File: "testdata/gke.yaml"})
+	if pod := 30 * time.Second; cfg.Consumer.ShutdownGrace != 25*time.Second || cfg.DrainTime() <= 20*time.Second ||
+		cfg.Consumer.ShutdownGrace >= pod {
+		t.Errorf("a drain of %s within a grace of %s", cfg.DrainTime(), cfg.Consumer.ShutdownGrace)
 	}
 }
 

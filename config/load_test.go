@@ -41,14 +41,15 @@ func completeConfig() *Config {
 		Log:     Log{Level: "debug", Format: "text", SuccessSample: 0.25},
 		PubSub: PubSub{
 			EmulatorHost: "127.0.0.1:8085", Topic: "events", DeadLetterTopic: "dead-letters", Subscription: "events-daemon",
-			DeadLetterSubscription: "dead-letters-kept", Streams: 4, MaxMessages: 2000, MaxBytes: 64 << 20,
+			DeadLetterSubscription: "dead-letters-kept", OverflowTopic: "events-overflow", OverflowSubscription: "events-overflow-daemon",
+			Streams: 4, MaxMessages: 4000, MaxBytes: 64 << 20,
 			Lease: 20 * time.Second, MaxHold: 15 * time.Minute, PublishTimeout: 12 * time.Second,
 		},
 		Firestore: Firestore{EmulatorHost: "127.0.0.1:8086", Database: "visitors", Connections: 8},
 		Consumer: Consumer{
 			BatchEvents: 150, BatchBytes: 1 << 20, BatchLinger: 10 * time.Millisecond, Committers: 8,
-			CommitTimeout: 6 * time.Second, ProcessorTimeout: 3 * time.Second, ShutdownGrace: 25 * time.Second,
-			HealthAddr: "127.0.0.1:9091", UsageShards: 16, ProbeIntervalMax: 5 * time.Second, DedupeCache: 50_000,
+			CommitTimeout: 6 * time.Second, ProcessorTimeout: 3 * time.Second, PublishTimeout: 2 * time.Second, TenantConcurrency: 50, ShutdownGrace: 25 * time.Second,
+			HealthAddr: "127.0.0.1:9091", ReadyMaxAge: 2 * time.Minute, UsageShards: 16, ProbeIntervalMax: 5 * time.Second, DedupeCache: 50_000,
 		},
 		Tenants:  Tenants{Staleness: 5 * time.Second, CacheSize: 5000, UnknownGrace: 2 * time.Minute},
 		Identity: Identity{Window: 960 * time.Hour, Retention: 2160 * time.Hour},

@@ -33,7 +33,7 @@ type letterFlags struct {
 
 func (l *letterFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&l.tenant, "tenant", "", "only those of a tenant, by `ID`")
-	f.StringVar(&l.reason, "reason", "", "only those with a `REASON`, such as tenant_inactive")
+	f.StringVar(&l.reason, "reason", "", "only those with a `REASON`, such as unknown_tenant")
 	f.StringVar(&l.class, "class", "", "only those of a `CLASS`: pipeline or tenant")
 	f.StringVar(&l.source, "source", "", "only those of a `SOURCE`, such as midbound")
 	f.StringVar(&l.endpoint, "endpoint", "", "only webhooks of an endpoint, by `NAME`")

@@ -56,8 +56,9 @@ They keep their identities and their first receipt, so redriving twice has one e
 period of the first receipt. Each is marked once Pub/Sub has acknowledged it: a run that broke off goes on where it
 was. Mend the cause first: what is still wrong is parked again.
 
-What was first received longer ago than identity.window is refused, as the daemon would park it again.`,
-		Example: "  usher deadletter redrive --reason tenant_inactive --tenant acme --dry-run\n" +
+What was first received longer ago than identity.window is refused, unless --allow-stale insists. What is stored
+already still has no second effect, as long as its record is kept (identity.retention).`,
+		Example: "  usher deadletter redrive --reason processor --tenant acme --dry-run\n" +
 			"  usher deadletter redrive --class tenant --since 24h --rate 50\n  usher deadletter redrive dl_abc…",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -80,6 +81,7 @@ What was first received longer ago than identity.window is refused, as the daemo
 	ch.add(c, cmd)
 	cmd.Flags().Float64Var(&o.Rate, "rate", 0, "dead letters a second; 0 for as fast as it goes")
 	cmd.Flags().BoolVar(&o.Again, "again", false, "also those that were redriven before")
+	cmd.Flags().BoolVar(&o.AllowStale, "allow-stale", false, "also those first received longer ago than identity.window")
 	return cmd
 }
 
@@ -91,7 +93,7 @@ func (c *cli) redrive(
 		return err
 	}
 	opts := r.Options
-	opts.Rate, opts.Again, opts.Operator = o.Rate, o.Again, o.Operator
+	opts.Rate, opts.Again, opts.AllowStale, opts.Operator = o.Rate, o.Again, o.AllowStale, o.Operator
 	var bar *progress
 	opts.Progress = func(done, total int) {
 		if bar == nil {
@@ -105,13 +107,22 @@ func (c *cli) redrive(
 	}
 	if rep != nil {
 		if err == nil && rep.Refused > 0 {
-			err = fmt.Errorf("%d of %d dead letters were refused", rep.Refused, rep.Matched)
+			err = refusedError(rep)
 		}
 		err = errors.Join(c.show(rep, func(t *table) { redriveRows(t, rep) }), letterError(err))
 	} else {
 		err = letterError(err)
 	}
 	return errors.Join(err, r.Close())
+}
+
+// refusedError says how many were refused, and what puts the stale ones back.
+func refusedError(r *deadletter.Report) error {
+	if r.Stale == 0 {
+		return fmt.Errorf("%d of %d dead letters were refused", r.Refused, r.Matched)
+	}
+	return fmt.Errorf("%d of %d dead letters were refused, %d of them as stale: --allow-stale puts those back",
+		r.Refused, r.Matched, r.Stale)
 }
 
 func redriveRows(t *table, r *deadletter.Report) {
@@ -124,6 +135,9 @@ func redriveRows(t *table, r *deadletter.Report) {
 	t.row("events", r.Published)
 	t.row("skipped", r.Skipped)
 	t.row("refused", r.Refused)
+	if r.Stale > 0 {
+		t.row("of them stale", r.Stale)
+	}
 	t.pair("audit record", r.AuditID)
 	for _, f := range r.Refusals {
 		t.row("  "+f.ID, fmt.Sprintf("%s: %s", f.Reason, f.Detail))

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/usherhq/usher/internal/deadletter"
 )
 
 // until asks until the answer is there.
@@ -85,5 +87,22 @@ func TestHarmless(t *testing.T) {
 	t.Parallel()
 	if got := harmless("a\tb\n\x1b[31mc\u009b"); got != "a\tb\n·[31mc·" {
 		t.Errorf("harmless = %q", got)
+	}
+}
+
+// TestRefusedError: what puts the stale ones back is said where there are any.
+func TestRefusedError(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		report deadletter.Report
+		want   string
+	}{
+		{deadletter.Report{Matched: 3, Refused: 2}, "2 of 3 dead letters were refused"},
+		{deadletter.Report{Matched: 3, Refused: 2, Stale: 1},
+			"2 of 3 dead letters were refused, 1 of them as stale: --allow-stale puts those back"},
+	} {
+		if got := refusedError(&tt.report).Error(); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
 	}
 }

@@ -61,6 +61,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"usherdev": usherDev, "code": exitCode, "freeport": freePort, "await": await, "field": field, "same": same,
 			"letter": letter, "stored": storedEvents, "redriven": redrivenTenant,
+			"status": storedStatus, "show": shown,
 		},
 	})
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/usherhq/usher/config"
 	"github.com/usherhq/usher/internal/app"
 )
 
@@ -33,8 +34,16 @@ func (c *cli) runDaemon(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	stopMetrics, err := app.StartMetrics(ctx, "daemon", logger)
+	if err != nil {
+		return err
+	}
+	defer stopMetrics()
 	for _, w := range cfg.Warnings() {
 		logger.WarnContext(ctx, "configuration warning", "warning", w)
+	}
+	if err := app.TuneMemory(cfg); err != nil {
+		return err
 	}
 	b, err := app.Open(ctx, cfg)
 	if err != nil {
@@ -44,5 +53,5 @@ func (c *cli) runDaemon(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return errors.Join(err, b.Close())
 	}
-	return errors.Join(d.Run(ctx), b.CloseWithin(app.CloseTime))
+	return errors.Join(d.Run(ctx), b.CloseWithin(config.CloseTime))
 }

@@ -38,7 +38,7 @@ func (c *cli) sendCommand() *cobra.Command {
 		Long: `Sign and post one webhook as a source's vendor does it: a sample of an invented visitor, or the body of a file.
 It goes to the ` + "`usher dev`" + ` that ` + devAddrEnv + ` names, or to --url with the endpoints and secrets of the
 configuration, or with those of --endpoint and --auth. With --wait it waits for up to 30 seconds until the event is
-stored, which events of unknown or disabled tenants and those that the tenant's chain drops never are.
+stored, which events of unknown, disabled or offboarded tenants and those that the tenant's chain drops never are.
 
 Sources: ` + strings.Join(simulate.Sources(), ", ") + ".",
 		Example: "  usher send midbound\n  usher send leadpipe --tenant globex --email ada@example.com --wait\n" +
@@ -238,7 +238,7 @@ const (
 )
 
 var errNotStored = fmt.Errorf("not stored within %v: either the message was parked as a dead letter (its tenant is "+
-	"unknown or disabled, or a processor failed), or the tenant's chain dropped it, or no daemon runs; "+
+	"unknown, or a processor failed), or held or discarded (the tenant is disabled or offboarded), or the tenant's chain dropped it, or no daemon runs; "+
 	"the daemon's log says which", storedTimeout)
 
 // waitStored waits until all events are stored.

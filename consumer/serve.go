@@ -44,6 +44,11 @@ func (c *cli) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stopMetrics, err := app.StartMetrics(ctx, "serve", logger)
+	if err != nil {
+		return err
+	}
+	defer stopMetrics()
 	g := &gate{idle: make(chan struct{})}
 	if err := register(ctx, app.Targets(c.targetEnv(), c.stdout), c.getenv("FUNCTION_TARGET"), func(h http.Handler) http.Handler {
 		return g.count(readWithin(cfg.HTTP.ReadTimeout, h), app.Refuse(logger))
@@ -59,7 +64,7 @@ func (c *cli) serve(ctx context.Context) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Consumer.ShutdownGrace)
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Consumer.ShutdownGrace-answerTime-config.FlushTime)
 	defer cancel()
 	err = g.drain(stopping)
 	time.Sleep(answerTime)

@@ -202,7 +202,7 @@ func (c *cli) showReport(seed uint64, r *simulate.Report) error {
 // progress tells how far a run has got: on a terminal in place, elsewhere a line for every tenth.
 type progress struct {
 	w           io.Writer
-	total, last int
+	total, last int // total is 0 when nobody knows
 	terminal    bool
 }
 
@@ -213,17 +213,23 @@ func newProgress(w io.Writer, total int) *progress {
 
 func (p *progress) at(sent int) {
 	step := max(1, p.total/10)
-	if p.terminal {
+	switch {
+	case p.total == 0:
+		step = 1000
+	case p.terminal:
 		step = max(1, p.total/100)
 	}
 	if sent/step == p.last/step {
 		return
 	}
 	p.last = sent
-	if p.terminal {
-		fmt.Fprintf(p.w, "\r%d sent (%d%%)", sent, min(100, 100*sent/p.total))
-	} else {
+	switch {
+	case !p.terminal:
 		fmt.Fprintf(p.w, "%d sent\n", sent)
+	case p.total == 0:
+		fmt.Fprintf(p.w, "\r%d sent", sent)
+	default:
+		fmt.Fprintf(p.w, "\r%d sent (%d%%)", sent, min(100, 100*sent/p.total))
 	}
 }
 

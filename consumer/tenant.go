@@ -20,9 +20,7 @@ func (c *cli) tenantCommand() *cobra.Command {
 	return group("tenant", "Create, list and change tenants",
 		"Create, list and change tenants, in Firestore or in the `usher dev` that "+devAddrEnv+" names.",
 		c.tenantCreate(), c.tenantList(), c.tenantShow(), c.tenantUpdate(),
-		c.tenantStatus("disable", tenant.Disabled, "Stop processing a tenant's events"),
-		c.tenantStatus("enable", tenant.Active, "Process a tenant's events again"),
-		c.tenantImport())
+		c.tenantDisable(), c.tenantEnable(), c.tenantOffboard(), c.tenantImport())
 }
 
 func (c *cli) tenantCreate() *cobra.Command {
@@ -67,44 +65,6 @@ from --processors-file.`,
 	f.StringArrayVar(&processors, "processor", nil, "`NAME` of a processor that needs no settings; repeat for a chain")
 	f.StringVar(&processorsFile, "processors-file", "", "YAML or JSON `FILE` with the chain: a list of {name, settings}")
 	return cmd
-}
-
-func (c *cli) tenantShow() *cobra.Command {
-	return &cobra.Command{
-		Use:     "show ID",
-		Short:   "Show a tenant's record",
-		Long:    "Show a tenant's record. As JSON it is what update --file and import take.",
-		Example: "  usher tenant show acme -o json",
-		Args:    want("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := tenantID(args[0])
-			if err != nil {
-				return err
-			}
-			return c.changeTenant(cmd.Context(), id, func(d *directory.Directory) (*tenant.Tenant, error) {
-				return d.Fresh(cmd.Context(), id)
-			})
-		},
-	}
-}
-
-func (c *cli) tenantStatus(verb string, to tenant.Status, short string) *cobra.Command {
-	return &cobra.Command{
-		Use:     verb + " ID",
-		Short:   short,
-		Long:    short + ". It takes effect within tenants.staleness, 10 seconds by default.",
-		Example: "  usher tenant " + verb + " acme",
-		Args:    want("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := tenantID(args[0])
-			if err != nil {
-				return err
-			}
-			return c.changeTenant(cmd.Context(), id, func(d *directory.Directory) (*tenant.Tenant, error) {
-				return d.Update(cmd.Context(), id, func(t *tenant.Tenant) error { t.Status = to; return nil })
-			})
-		},
-	}
 }
 
 // tenantID checks an id before anything is read.

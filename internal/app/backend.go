@@ -13,6 +13,7 @@ import (
 	"github.com/usherhq/usher/config"
 	"github.com/usherhq/usher/consumer/processor"
 	"github.com/usherhq/usher/internal/directory"
+	"github.com/usherhq/usher/internal/dispatch"
 	"github.com/usherhq/usher/internal/filter"
 	"github.com/usherhq/usher/internal/profile"
 	"github.com/usherhq/usher/internal/queue"
@@ -157,18 +158,26 @@ var errNotClosed = errors.New("connections were not closed in time")
 // Topology is what the configuration expects to exist; dev mode and tests create it, Terraform does
 // elsewhere.
 func Topology(cfg *config.Config) queue.Topology {
-	return queue.Topology{
-		Topics: []string{cfg.PubSub.Topic, cfg.PubSub.DeadLetterTopic},
-		Subscriptions: []queue.SubscriptionSpec{
-			{
-				Name: cfg.PubSub.Subscription, Topic: cfg.PubSub.Topic, AckDeadline: cfg.PubSub.Lease,
-				MinBackoff: 10 * time.Second, MaxBackoff: 600 * time.Second,
-				DeadLetterTopic: cfg.PubSub.DeadLetterTopic, MaxAttempts: 100,
-			},
-			{ // production keeps dead letters for 31 days, which the emulator refuses
-				Name: cfg.PubSub.DeadLetterSubscription, Topic: cfg.PubSub.DeadLetterTopic, AckDeadline: cfg.PubSub.Lease,
-				MinBackoff: 10 * time.Second, MaxBackoff: 600 * time.Second,
-			},
-		},
+	sub := func(name, topic string) queue.SubscriptionSpec {
+		return queue.SubscriptionSpec{
+			Name: name, Topic: topic, AckDeadline: cfg.PubSub.Lease, MinBackoff: 10 * time.Second, MaxBackoff: 600 * time.Second,
+		}
 	}
+	lane := func(name, topic string) queue.SubscriptionSpec {
+		s := sub(name, topic)
+		s.DeadLetterTopic, s.MaxAttempts = cfg.PubSub.DeadLetterTopic, queue.MaxAttempts
+		return s
+	}
+	t := queue.Topology{
+		Topics:        []string{cfg.PubSub.Topic, cfg.PubSub.DeadLetterTopic},
+		Subscriptions: []queue.SubscriptionSpec{lane(cfg.PubSub.Subscription, cfg.PubSub.Topic)},
+	}
+	for n := range dispatch.OverflowLanes {
+		topic := overflowName(cfg.PubSub.OverflowTopic, n)
+		t.Topics = append(t.Topics, topic)
+		t.Subscriptions = append(t.Subscriptions, lane(overflowName(cfg.PubSub.OverflowSubscription, n), topic))
+	}
+	// Production keeps dead letters for 31 days, which the emulator refuses.
+	t.Subscriptions = append(t.Subscriptions, sub(cfg.PubSub.DeadLetterSubscription, cfg.PubSub.DeadLetterTopic))
+	return t
 }

@@ -10,12 +10,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel"
+
 	"github.com/usherhq/usher/config"
 	"github.com/usherhq/usher/consumer/processor"
 	"github.com/usherhq/usher/internal/commit"
 	"github.com/usherhq/usher/internal/directory"
 	"github.com/usherhq/usher/internal/dispatch"
-	"github.com/usherhq/usher/internal/queue"
+	"github.com/usherhq/usher/internal/held"
 	"github.com/usherhq/usher/internal/resolve"
 	"github.com/usherhq/usher/internal/store"
 )
@@ -28,7 +30,6 @@ type Daemon struct {
 	tenants    *directory.Directory
 	committer  *commit.Committer
 	dispatcher *dispatch.Dispatcher
-	subscriber queue.Subscriber
 	health     net.Listener
 	receiving  atomic.Bool
 }
@@ -62,10 +63,6 @@ func (d *Daemon) build(reg *processor.Registry) error {
 		d.tenants.Close()
 		return err
 	}
-	d.subscriber = d.backend.Queue.Subscriber(d.cfg.PubSub.Subscription, queue.FlowControl{
-		MaxMessages: d.cfg.PubSub.MaxMessages, MaxBytes: d.cfg.PubSub.MaxBytes, Streams: d.cfg.PubSub.Streams,
-		Lease: d.cfg.PubSub.Lease, MaxHold: d.cfg.PubSub.MaxHold, Shutdown: drainTime(d.cfg),
-	})
 	return nil
 }
 
@@ -78,17 +75,27 @@ func newCommitter(cfg *config.Config, s store.Store) (*commit.Committer, error) 
 }
 
 func (d *Daemon) newDispatcher(reg *processor.Registry) (*dispatch.Dispatcher, error) {
+	main := mainFlow(d.cfg)
+	keeper, err := held.New(held.Options{
+		Store: d.backend.Store, Now: time.Now, Retention: d.cfg.Identity.Retention, Timeout: d.cfg.Consumer.CommitTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
 	return dispatch.New(dispatch.Options{
 		Tenants: d.tenants, Registry: reg, Committer: d.committer,
 		DeadLetters: d.backend.Queue.Publisher(d.cfg.PubSub.DeadLetterTopic),
+		Held:        keeper,
 		Resolver:    resolve.New(d.tenants),
 		Cookbook:    cookbookEndpoint(d.cfg),
 		Probe:       func(ctx context.Context) error { return probe(ctx, d.backend.Store) },
 		Logger:      d.logger, Now: time.Now,
-		ProcessorTimeout: d.cfg.Consumer.ProcessorTimeout, PublishTimeout: d.cfg.PubSub.PublishTimeout,
+		ProcessorTimeout: d.cfg.Consumer.ProcessorTimeout, PublishTimeout: d.cfg.Consumer.PublishTimeout,
 		ProbeInterval: d.cfg.Consumer.ProbeIntervalMax, UnknownGrace: d.cfg.Tenants.UnknownGrace,
 		Window: d.cfg.Identity.Window, MaxHold: d.cfg.PubSub.MaxHold, CacheSize: d.cfg.Tenants.CacheSize,
-		SuccessSample: d.cfg.Log.SuccessSample,
+		TenantConcurrency: d.cfg.Consumer.TenantConcurrency, SuccessSample: d.cfg.Log.SuccessSample,
+		Overflow: overflowTopics(d.cfg, d.backend.Queue), MaxMessages: main.MaxMessages, MaxBytes: main.MaxBytes,
+		Meter: otel.Meter("github.com/usherhq/usher"),
 	})
 }
 
@@ -100,11 +107,6 @@ func probe(ctx context.Context, s store.Store) error {
 	}
 	_, err = s.Get(ctx, []store.Path{p})
 	return err
-}
-
-// drainTime is how long handlers may take once receiving has ended.
-func drainTime(cfg *config.Config) time.Duration {
-	return cfg.Consumer.ProcessorTimeout + cfg.Consumer.BatchLinger + cfg.Consumer.CommitTimeout
 }
 
 // HealthAddr is where /livez and /readyz are served.
@@ -128,9 +130,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	})
 	stops.add("tenants", func(context.Context) error { d.tenants.Close(); return nil })
 	stops.add("dispatcher", func(context.Context) error { d.dispatcher.Close(); return nil })
+	stops.add("metrics", func(ctx context.Context) error { stopMetrics(ctx); return nil }) // while they can be observed
 	stops.add("committer", d.committer.Close)
 
-	grace := newGrace(ctx, d.cfg.Consumer.ShutdownGrace-CloseTime)
+	grace := newGrace(ctx, d.cfg.Consumer.ShutdownGrace-config.FlushTime-config.CloseTime)
 	ready, err := d.selfCheck(ctx)
 	if ready {
 		d.logger.InfoContext(ctx, "daemon started",
@@ -154,9 +157,6 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 var errGrace = errors.New("shutdown grace is over")
 
-// CloseTime is the part of the shutdown grace that is left for [Backend.CloseWithin], after Run.
-const CloseTime = 500 * time.Millisecond
-
 // grace is the time that a shutdown has, counted from the moment it was asked for.
 type grace struct {
 	length time.Duration
@@ -178,67 +178,4 @@ func (g *grace) end() time.Time {
 		return asked.Add(g.length)
 	}
 	return time.Now().Add(g.length)
-}
-
-// receive receives events until ctx ends.
-func (d *Daemon) receive(ctx context.Context) {
-	d.keepReceiving(ctx, d.cfg.PubSub.Subscription, func() error {
-		d.receiving.Store(true)
-		defer d.receiving.Store(false)
-		return d.subscriber.Receive(ctx, d.dispatcher.Handle)
-	})
-}
-
-// keepReceiving calls receive until ctx ends; an error starts it again after a pause that grows.
-func (d *Daemon) keepReceiving(ctx context.Context, subscription string, receive func() error) {
-	for pause := firstPause; ; pause = min(2*pause, d.cfg.Consumer.ProbeIntervalMax) {
-		started := time.Now()
-		err := receive()
-		if ctx.Err() != nil {
-			if err != nil {
-				d.logger.WarnContext(ctx, "receiving did not end cleanly", "subscription", subscription, "error", err)
-			}
-			return
-		}
-		if time.Since(started) > time.Minute {
-			pause = firstPause
-		}
-		d.logger.ErrorContext(ctx, "receiving ended; it will be started again",
-			"subscription", subscription, "error", err, "after", pause)
-		if !sleep(ctx, pause) {
-			return
-		}
-	}
-}
-
-const firstPause = 200 * time.Millisecond
-
-// sleep returns false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// healthHandler serves /livez (the process runs) and /readyz (it can work).
-func (d *Daemon) healthHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, true) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, d.receiving.Load() && d.dispatcher.Ready())
-	})
-	return mux
-}
-
-func answer(w http.ResponseWriter, ok bool) {
-	w.Header().Set("Content-Type", "application/json")
-	if !ok {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	_, _ = fmt.Fprintf(w, `{"ok":%t}`+"\n", ok) // the prober may have gone
 }

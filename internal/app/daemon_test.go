@@ -272,7 +272,7 @@ func TestDaemonEndsWhileTheStoreHangs(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	cfg.Consumer.ProcessorTimeout, cfg.Consumer.CommitTimeout = 100*time.Millisecond, 600*time.Millisecond
-	cfg.Consumer.ShutdownGrace = 1500 * time.Millisecond
+	cfg.Consumer.PublishTimeout, cfg.Consumer.ShutdownGrace = 100*time.Millisecond, 2*time.Second
 	b := twins(t, cfg, memstore.Options{})
 	f := &stuck{Store: b.Store, begun: make(chan struct{}, 1000)}
 	publish(t, cfg, b, 500)

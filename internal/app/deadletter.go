@@ -24,12 +24,17 @@ func (d *Daemon) receiveDeadLetters(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sub := d.backend.Queue.Subscriber(d.cfg.PubSub.DeadLetterSubscription, queue.FlowControl{
-		MaxMessages: deadLettersAtOnce, MaxBytes: deadLetterBytes, Streams: 1,
-		Lease: d.cfg.PubSub.Lease, MaxHold: d.cfg.PubSub.MaxHold, Shutdown: d.cfg.Consumer.CommitTimeout,
-	})
+	sub := d.backend.Queue.Subscriber(d.cfg.PubSub.DeadLetterSubscription, lettersFlow(d.cfg))
 	d.keepReceiving(ctx, d.cfg.PubSub.DeadLetterSubscription, func() error { return sub.Receive(ctx, r.Handle) })
 	return nil
+}
+
+// lettersFlow is the flow control of the dead letters.
+func lettersFlow(cfg *config.Config) queue.FlowControl {
+	return queue.FlowControl{
+		MaxMessages: deadLettersAtOnce, MaxBytes: deadLetterBytes, Streams: 1,
+		Lease: cfg.PubSub.Lease, MaxHold: cfg.PubSub.MaxHold, Shutdown: cfg.Consumer.CommitTimeout,
+	}
 }
 
 // Dead letters are few, and nobody waits for them: they get a small share of the memory.

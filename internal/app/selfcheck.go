@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/usherhq/usher/internal/code"
+	"github.com/usherhq/usher/internal/queue"
 )
 
 // checkTime bounds one try of a check, so that a system that does not even refuse is named in the log soon.
@@ -25,13 +26,15 @@ func (d *Daemon) selfCheck(ctx context.Context) (ready bool, err error) {
 		return false, err
 	}
 	sub := "subscription " + d.cfg.PubSub.Subscription + at(d.cfg.PubSub.EmulatorHost)
-	err = d.await(ctx, sub, "create it, or set pubsub.subscription", func(ctx context.Context) error {
-		return d.backend.Queue.Check(ctx, d.cfg.PubSub.Subscription)
+	var info queue.SubscriptionInfo
+	err = d.await(ctx, sub, "create it, or set pubsub.subscription", func(ctx context.Context) (err error) {
+		info, err = d.backend.Queue.Describe(ctx, d.cfg.PubSub.Subscription)
+		return err
 	})
 	if err != nil || ctx.Err() != nil {
 		return false, err
 	}
-	d.checkDeadLetters(ctx)
+	d.checkSetup(ctx, info)
 	return ctx.Err() == nil, nil
 }
 
@@ -64,28 +67,5 @@ func (d *Daemon) await(ctx context.Context, what, mend string, check func(contex
 		if !sleep(ctx, pause) {
 			return nil
 		}
-	}
-}
-
-// checkDeadLetters warns when dead letters have no subscription: a topic keeps nothing without one. Events are
-// received all the same, so it is no reason not to start.
-func (d *Daemon) checkDeadLetters(ctx context.Context) {
-	name := d.cfg.PubSub.DeadLetterSubscription
-	ctx, cancel := context.WithTimeoutCause(ctx, checkTime, errNoAnswer)
-	defer cancel()
-	err := d.backend.Queue.Check(ctx, name)
-	switch {
-	case err == nil || ctx.Err() != nil:
-	case code.Of(err) == code.NotFound:
-		d.logger.WarnContext(ctx, "dead letters are lost: their subscription is missing, "+
-			"create it or set pubsub.dead_letter_subscription",
-			"topic", d.cfg.PubSub.DeadLetterTopic,
-			"subscription", name,
-			"error", err)
-	default:
-		d.logger.WarnContext(ctx, "the subscription of dead letters cannot be checked",
-			"topic", d.cfg.PubSub.DeadLetterTopic,
-			"subscription", name,
-			"error", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/usherhq/usher/internal/dispatch"
 	"github.com/usherhq/usher/internal/envelope"
 	"github.com/usherhq/usher/internal/fault"
+	"github.com/usherhq/usher/internal/held"
 	"github.com/usherhq/usher/internal/profile"
 	"github.com/usherhq/usher/internal/queue"
 	"github.com/usherhq/usher/internal/queue/memqueue"
@@ -35,7 +36,7 @@ func (d *onOff) Get(ctx context.Context, id visitor.TenantID) (*tenant.Tenant, e
 }
 
 func (d *onOff) Fresh(_ context.Context, id visitor.TenantID) (*tenant.Tenant, error) {
-	t := &tenant.Tenant{ID: id, Status: tenant.Disabled}
+	t := &tenant.Tenant{ID: id, Status: "of_tomorrow"} // unknown to this build, so its messages are parked
 	if d.active.Load() {
 		t.Status = tenant.Active
 	}
@@ -48,17 +49,19 @@ type world struct {
 	queue   *memqueue.Queue
 	tenants *onOff
 	d       *dispatch.Dispatcher
+	now     func() time.Time
 }
 
-func newWorld(t *testing.T, seed uint64, rate float64) *world {
+func newWorld(t *testing.T, seed uint64, rate float64, now func() time.Time) *world {
 	t.Helper()
 	inQueue := fault.Everything(rate)
 	w := &world{
 		tenants: &onOff{},
+		now:     now,
 		store: memstore.New(memstore.Options{Faults: fault.New(seed, fault.Plan{
 			fault.Aborted: rate, fault.LostResponse: rate, fault.LateApply: rate,
 		})}),
-		queue: memqueue.New(memqueue.Options{Faults: fault.New(seed, inQueue)}),
+		queue: memqueue.New(memqueue.Options{Faults: fault.New(seed, inQueue), Now: now}),
 	}
 	err := w.queue.Create(t.Context(), queue.Topology{
 		Topics: []string{"events", "dead"},
@@ -72,7 +75,7 @@ func newWorld(t *testing.T, seed uint64, rate float64) *world {
 	}
 	w.d = w.dispatcher(t)
 	r, err := deadletter.NewReceiver(deadletter.Options{
-		Store: w.store, Logger: slog.New(slog.DiscardHandler), Now: time.Now, Retention: retention, Timeout: 5 * time.Second,
+		Store: w.store, Logger: slog.New(slog.DiscardHandler), Now: now, Retention: retention, Timeout: 5 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -89,20 +92,25 @@ func (w *world) dispatcher(t *testing.T) *dispatch.Dispatcher {
 		t.Fatal(err)
 	}
 	c, err := commit.New(commit.Options{
-		Store: w.store, Now: time.Now, MaxEvents: 20, MaxBytes: 1 << 20, Linger: time.Millisecond, Concurrency: 2,
+		Store: w.store, Now: w.now, MaxEvents: 20, MaxBytes: 1 << 20, Linger: time.Millisecond, Concurrency: 2,
 		Timeout: 5 * time.Second, Shards: 2, CacheSize: 10_000, Retention: window,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	keeper, err := held.New(held.Options{Store: w.store, Now: w.now, Retention: window, Timeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
 	d, err := dispatch.New(dispatch.Options{
 		Tenants: w.tenants, Registry: reg, Committer: c, DeadLetters: w.queue.Publisher("dead"),
 		Resolver: resolve.New(nil), Cookbook: &resolve.Endpoint{Name: "cookbook", Adapter: mdblegacy.New()},
 		Probe:  func(context.Context) error { return nil },
-		Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+		Logger: slog.New(slog.DiscardHandler), Now: w.now,
 		ProcessorTimeout: time.Second, PublishTimeout: time.Second, ProbeInterval: 10 * time.Millisecond,
 		UnknownGrace: time.Minute, Window: window, MaxHold: time.Minute, CacheSize: 10,
+		TenantConcurrency: 100, Held: keeper,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -166,17 +174,21 @@ func (w *world) letters(t *testing.T, f deadletter.Filter) (out []deadletter.Rec
 func (w *world) redriveAll(t *testing.T, again bool) {
 	t.Helper()
 	testkit.Eventually(t, 20*time.Second, func(ctx context.Context) bool {
-		r, err := deadletter.Redrive(ctx, w.store, deadletter.Selection{}, deadletter.RedriveOptions{
-			Again: again, Events: stubborn{w.queue.Publisher("events")}, Resolver: resolve.New(nil),
-			Endpoints: []resolve.Endpoint{{Name: "mdb", Adapter: mdblegacy.New()}},
-			Cookbook:  &resolve.Endpoint{Name: "cookbook", Adapter: mdblegacy.New()},
-			Window:    window, Now: time.Now,
-		})
+		r, err := w.redrive(ctx, again, false)
 		if r != nil && r.Refused > 0 {
 			t.Errorf("refused: %+v", r.Refusals)
 		}
 		return err == nil
 	}, "everything is put back")
+}
+
+func (w *world) redrive(ctx context.Context, again, allowStale bool) (*deadletter.Report, error) {
+	return deadletter.Redrive(ctx, w.store, deadletter.Selection{}, deadletter.RedriveOptions{
+		Again: again, AllowStale: allowStale, Events: stubborn{w.queue.Publisher("events")}, Resolver: resolve.New(nil),
+		Endpoints: []resolve.Endpoint{{Name: "mdb", Adapter: mdblegacy.New()}},
+		Cookbook:  &resolve.Endpoint{Name: "cookbook", Adapter: mdblegacy.New()},
+		Window:    window, Now: w.now,
+	})
 }
 
 // stubborn publishes until it is acknowledged, as Google's client does: a run that has to do everything again would
@@ -200,7 +212,7 @@ func TestRedriveHasOneEffect(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			const messages, webhooks = 60, 5
-			w := newWorld(t, seed, 0.02*float64(seed)) // the first world is a good one
+			w := newWorld(t, seed, 0.02*float64(seed), time.Now) // the first world is a good one
 			received := time.Now().UTC().Add(-time.Hour)
 			for i := range messages {
 				ev := event(visitor.NewEventID("midbound", "acme", fmt.Sprint(i), 0))
@@ -238,6 +250,76 @@ func TestRedriveHasOneEffect(t *testing.T) {
 				t.Errorf("%d are still parked", n)
 			}
 		})
+	}
+}
+
+// TestRedriveOfStale: what came in the last tenth of a second of a month and is put back 40 days later counts in that
+// month and on that day, once, under its own ids; without the operator's word it is not put back at all.
+func TestRedriveOfStale(t *testing.T) {
+	t.Parallel()
+	received := time.Date(2026, 8, 31, 23, 59, 59, 900_000_000, time.UTC)
+	w := newWorld(t, 1, 0, func() time.Time { return received.AddDate(0, 0, 40) })
+	w.tenants.active.Store(true)
+	ev := event("evt_stale")
+	ev.Receipt.ReceivedAt, ev.IdentifiedAt = received, received
+	m, err := envelope.Encode(ev, []byte(`{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.publish(t, "events", m)
+	d := parkedWebhook(webhookBody)
+	d.ParkedAt, d.ReceivedAt = received, received
+	if m, err = envelope.EncodeDeadLetter(&d); err != nil {
+		t.Fatal(err)
+	}
+	w.publish(t, "dead", m)
+	w.idle(t)
+
+	r, err := w.redrive(t.Context(), false, false)
+	if err != nil || r.Refused != 2 || r.Stale != 2 || r.Published != 0 || r.Refusals[0].Reason != envelope.ReasonStale {
+		t.Fatalf("without the operator's word: %+v, %v", r, err)
+	}
+	for again := range 3 { // the second and the third time nothing changes
+		if r, err = w.redrive(t.Context(), again > 0, true); err != nil || r.Redriven != 2 || r.Published != 2 {
+			t.Fatalf("run %d: %+v, %v", again, r, err)
+		}
+		w.idle(t)
+		w.checkOnce(t, 2, received)
+	}
+	docs, err := w.store.Get(t.Context(), []store.Path{"tenants/acme/visitor_identifications/evt_stale"})
+	if err != nil || !docs[0].Exists || docs[0].Fields.Text("period") != "2026-08-31" || !docs[0].Fields.Time("received_at").Equal(received) {
+		t.Errorf("record %+v, %v", docs, err)
+	}
+	month, err := usage.Read(t.Context(), w.store, "acme", "2026-08", 2)
+	if err != nil || month.Days["2026-08-31"].Events != 2 {
+		t.Errorf("usage of August %+v, %v", month, err)
+	}
+	if later, err := usage.Read(t.Context(), w.store, "acme", "2026-10", 2); err != nil || later.Events != 0 {
+		t.Errorf("usage of October %+v, %v", later, err)
+	}
+	if left := w.letters(t, deadletter.Filter{Status: deadletter.Parked}); len(left) != 0 {
+		t.Errorf("still parked: %+v", left)
+	}
+}
+
+// TestPermissionToBeStaleEnds: a message that is parked again carries no permission into the next run.
+func TestPermissionToBeStaleEnds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	d := parkedMessage(t, "17")
+	d.Message.Attributes[envelope.AttrAllowStale] = "1"
+	b.park(t, d)
+	for _, allow := range []bool{false, true} {
+		events := &topic{}
+		o := b.options(events)
+		o.Again, o.AllowStale = true, allow
+		r := b.redrive(t, deadletter.Selection{}, o)
+		if _, got := events.sent[0].Attributes[envelope.AttrAllowStale]; got != allow {
+			t.Errorf("allow stale %v: attributes %v", allow, events.sent[0].Attributes)
+		}
+		if got := b.audit(t, r.AuditID).Bool("allow_stale"); got != allow {
+			t.Errorf("audit record says %v, want %v", got, allow)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package deadletter
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/usherhq/usher/consumer/visitor"
 	"github.com/usherhq/usher/internal/envelope"
@@ -16,8 +17,8 @@ func (r *redrive) messages(ctx context.Context, rec *Record) ([]*queue.Message, 
 	if rec.Kind != KindMessage && rec.Kind != KindWebhook {
 		return nil, refusal(envelope.ReasonUndecodable, "not a dead letter: nobody knows what it was"), nil
 	}
-	if at := rec.received(); !at.IsZero() && r.opts.Now().Sub(at) > r.opts.Window {
-		return nil, refusal(envelope.ReasonStale, "first received longer ago than the dedupe window"), nil
+	if at := rec.received(); !r.opts.AllowStale && !at.IsZero() && r.opts.Now().Sub(at) > r.opts.Window {
+		return nil, refusal(envelope.ReasonStale, "first received longer ago than the dedupe window: --allow-stale puts it back"), nil
 	}
 	payload, err := Payload(ctx, r.store, rec)
 	switch {
@@ -36,7 +37,28 @@ func (r *redrive) messages(ctx context.Context, rec *Record) ([]*queue.Message, 
 	if errors.As(err, &refused) {
 		err = nil
 	}
+	for _, m := range msgs {
+		m.Attributes = r.attributes(m.Attributes)
+	}
 	return msgs, refused, err
+}
+
+// attributes are a message's with the permission to be stale, where this run gives it. What an earlier run gave ended
+// with that run.
+func (r *redrive) attributes(of map[string]string) map[string]string {
+	if _, given := of[envelope.AttrAllowStale]; given == r.opts.AllowStale {
+		return of
+	}
+	out := maps.Clone(of)
+	if !r.opts.AllowStale {
+		delete(out, envelope.AttrAllowStale)
+		return out
+	}
+	if out == nil {
+		out = map[string]string{}
+	}
+	out[envelope.AttrAllowStale] = "1"
+	return out
 }
 
 // message is the message as it was. A cookbook publisher's has its event resolved first, as of when it was

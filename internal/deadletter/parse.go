@@ -69,8 +69,12 @@ func forwarded(m *queue.Message) *Record {
 		TenantID: visitor.TenantID(own[envelope.AttrTenant]), Source: own[envelope.AttrSource],
 		EventID: visitor.EventID(own[envelope.AttrEvent]), Attributes: own, payload: envelope.Compress(m.Data),
 	}
-	r.Attempts, _ = strconv.Atoi(m.Attributes[forwardCount])
-	r.PublishedAt, _ = time.Parse(time.RFC3339, m.Attributes[forwardPublishTime])
+	// Forwarded from an overflow lane it is what it was before it was shed, or a redrive could never shed it again.
+	was := queue.Message{Attributes: own}
+	was.Attempt, _ = strconv.Atoi(m.Attributes[forwardCount])
+	was.PublishTime, _ = time.Parse(time.RFC3339, m.Attributes[forwardPublishTime])
+	original, _ := envelope.Unshed(&was)
+	r.Attributes, r.Attempts, r.PublishedAt, r.MessageID = original.Attributes, original.Attempt, original.PublishTime, original.ID
 	if env, err := envelope.Decode(&queue.Message{Data: m.Data, Attributes: own}); err == nil {
 		ev := env.Event
 		r.TenantID, r.Source, r.EventID, r.ReceivedAt = ev.TenantID, ev.Source, ev.ID, ev.Receipt.ReceivedAt

@@ -100,6 +100,23 @@ func TestReceiver_forwarded(t *testing.T) {
 	}
 }
 
+// TestReceiver_forwardedFromAnOverflowLane: the record is of the message before it was shed.
+func TestReceiver_forwardedFromAnOverflowLane(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := forwardedMessage(t)
+	published := now.Add(-2 * time.Hour)
+	m.Attributes = envelope.Shed(&queue.Message{ID: "first", PublishTime: published, Attempt: 3, Attributes: m.Attributes}, "messages").Attributes
+	b.receive(t, m)
+	got := b.one(t)
+	if got.Reason != deadletter.ReasonForwarded || got.Attempts != 103 || got.MessageID != "first" || !got.PublishedAt.Equal(published) {
+		t.Errorf("record %+v", got)
+	}
+	if len(got.Attributes) != 5 || got.Attributes["tenant_id"] != "acme" {
+		t.Errorf("attributes %v: what is redriven with these could never be shed", got.Attributes)
+	}
+}
+
 func TestReceiver_undecodable(t *testing.T) {
 	t.Parallel()
 	for name, data := range map[string]string{"junk": "ada@example.com", "neither message nor webhook": `{"reason":"stale"}`} {

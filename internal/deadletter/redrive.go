@@ -25,6 +25,9 @@ type RedriveOptions struct {
 	DryRun bool
 	// Again redrives what was redriven before, too.
 	Again bool
+	// AllowStale also puts back what was first received longer ago than Window. An event whose record has expired since is
+	// stored and counted anew then.
+	AllowStale bool
 	// Rate is how many dead letters a second are put back; 0 for as fast as it goes.
 	Rate float64
 	// Operator is who does it, for the audit record.
@@ -37,7 +40,7 @@ type RedriveOptions struct {
 	// Endpoints are those that parked webhooks came in by; Cookbook stands for the cookbook's publishers.
 	Endpoints []resolve.Endpoint
 	Cookbook  *resolve.Endpoint
-	// Window is the dedupe window: what was first received longer ago is refused, the daemon would park it again.
+	// Window is the dedupe window: what was first received longer ago is refused, unless AllowStale.
 	Window time.Duration
 	Now    func() time.Time
 }
@@ -75,6 +78,7 @@ type Report struct {
 	Published int       `json:"published"` // events: a webhook can have several, or none
 	Skipped   int       `json:"skipped"`   // redriven before, or gone
 	Refused   int       `json:"refused"`
+	Stale     int       `json:"stale"`              // of those refused: AllowStale puts them back
 	Refusals  []Refusal `json:"refusals,omitempty"` // the first hundred
 }
 
@@ -101,6 +105,7 @@ func Redrive(ctx context.Context, s store.Store, sel Selection, o RedriveOptions
 		return &run.report, run.all(ctx, ids)
 	}
 	a := newAudit("redrive", o.Operator, sel, o.Now)
+	a.fields = append(a.fields, store.Field{Name: "allow_stale", Value: o.AllowStale})
 	if err := a.begin(ctx, s, len(ids)); err != nil {
 		return nil, fmt.Errorf("redrive: %w", err)
 	}
@@ -110,6 +115,7 @@ func Redrive(ctx context.Context, s store.Store, sel Selection, o RedriveOptions
 	return r, errors.Join(err, a.end(ctx, s, err, store.Fields{
 		{Name: "redriven", Value: int64(r.Redriven)}, {Name: "published", Value: int64(r.Published)},
 		{Name: "skipped", Value: int64(r.Skipped)}, {Name: "refused", Value: int64(r.Refused)},
+		{Name: "stale", Value: int64(r.Stale)},
 	}))
 }
 
@@ -190,6 +196,9 @@ func (r *redrive) one(ctx context.Context, rec *Record) error {
 			return
 		}
 		rep.Refused++
+		if refused.Reason == envelope.ReasonStale {
+			rep.Stale++
+		}
 		if len(rep.Refusals) < maxRefusals {
 			rep.Refusals = append(rep.Refusals, Refusal{rec.ID, refused.Reason, refused.Detail})
 		}

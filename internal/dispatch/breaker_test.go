@@ -304,3 +304,29 @@ func TestBusyTenant(t *testing.T) {
 		}
 	})
 }
+
+// TestFloodedTenantIsNotLockedOut: a tenant with more events than its processor takes, one that gets on all the same,
+// keeps all of its slots; only the events that waited too long are given back.
+func TestFloodedTenantIsNotLockedOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		x := newTroubled(t, func() (processor.Result, error) {
+			time.Sleep(400 * time.Millisecond)
+			return processor.Result{}, nil
+		})
+		var all sync.WaitGroup
+		for n := range 6 * slots { // three rounds begin within the timeout
+			all.Go(func() { x.one(t, "a", n) })
+		}
+		all.Wait()
+		if n := x.calls.Load(); n != 3*slots {
+			t.Errorf("%d calls, want %d", n, 3*slots)
+		}
+		if d := x.one(t, "a", 0); d != queue.Ack {
+			t.Errorf("disposition %v with every slot free", d)
+		}
+		if strings.Contains(x.logs.String(), "breaker open") {
+			t.Errorf("log %s", x.logs)
+		}
+	})
+}

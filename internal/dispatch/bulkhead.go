@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -23,16 +24,20 @@ type bulkheads struct {
 type bulkhead struct {
 	slots *semaphore.Weighted
 	users int // those with a slot and those waiting for one
+	ended int // chains so far
 }
 
 func newBulkheads(most int) *bulkheads {
 	return &bulkheads{most: int64(most), tenants: map[visitor.TenantID]*bulkhead{}}
 }
 
-var errBusy = errors.New("tenant is busy: too many of its events are being processed")
+var (
+	errBusy  = errors.New("tenant is busy: too many of its events are being processed")
+	errStuck = fmt.Errorf("%w, and none of them ended", errBusy)
+)
 
-// enter takes one of the tenant's slots, waiting for it if need be. It returns errBusy when none was free in
-// time, or why ctx ended. Who was let in calls leave.
+// enter takes one of the tenant's slots, waiting for it if need be. It returns errBusy when all that came free in time
+// went to others, errStuck when none did, or why ctx ended. Who was let in calls leave.
 func (b *bulkheads) enter(ctx context.Context, id visitor.TenantID, patience time.Duration) error {
 	b.mu.Lock()
 	t := b.tenants[id]
@@ -41,6 +46,7 @@ func (b *bulkheads) enter(ctx context.Context, id visitor.TenantID, patience tim
 		b.tenants[id] = t
 	}
 	t.users++
+	ended := t.ended
 	b.mu.Unlock()
 	if t.slots.TryAcquire(1) {
 		return nil
@@ -48,8 +54,10 @@ func (b *bulkheads) enter(ctx context.Context, id visitor.TenantID, patience tim
 	wait, cancel := context.WithTimeoutCause(ctx, patience, errBusy)
 	defer cancel()
 	if err := t.slots.Acquire(wait, 1); err != nil {
-		b.forget(id, t)
-		return context.Cause(wait)
+		if why := context.Cause(wait); b.forget(id, t) > ended || !errors.Is(why, errBusy) {
+			return why
+		}
+		return errStuck
 	}
 	return nil
 }
@@ -60,13 +68,16 @@ func (b *bulkheads) leave(id visitor.TenantID) {
 	defer b.mu.Unlock()
 	t := b.tenants[id]
 	t.slots.Release(1)
+	t.ended++
 	b.dropped(id, t)
 }
 
-func (b *bulkheads) forget(id visitor.TenantID, t *bulkhead) {
+// forget returns how many of the tenant's chains have ended so far.
+func (b *bulkheads) forget(id visitor.TenantID, t *bulkhead) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.dropped(id, t)
+	return t.ended
 }
 
 // dropped notes that a user has gone. The caller holds the lock.

@@ -17,8 +17,8 @@ func TestBulkheadsTakeNoMemory(t *testing.T) {
 	if err := b.enter(t.Context(), "b", time.Minute); err != nil {
 		t.Errorf("another tenant: %v", err)
 	}
-	if err := b.enter(t.Context(), "a", time.Millisecond); !errors.Is(err, errBusy) {
-		t.Errorf("error %v, want errBusy", err)
+	if err := b.enter(t.Context(), "a", time.Millisecond); !errors.Is(err, errStuck) {
+		t.Errorf("error %v, want errStuck", err)
 	}
 	gone := errors.New("gone")
 	ctx, cancel := context.WithCancelCause(t.Context())

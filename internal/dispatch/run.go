@@ -80,7 +80,8 @@ func (c *chains) enter(ctx context.Context, ch *chain) error {
 		ch.door.abstain(p)
 		return &processorError{doorName, err}
 	}
-	c.note(ctx, ch, doorName, ch.door.record(p, err != nil))
+	// More events than the processors take are no reason to leave them alone: slots that nobody gives back are.
+	c.note(ctx, ch, doorName, ch.door.record(p, errors.Is(err, errStuck)))
 	if err != nil {
 		return &processorError{doorName, err}
 	}

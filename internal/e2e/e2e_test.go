@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -84,7 +85,12 @@ func (s *system) drained(t *testing.T, n int) {
 	t.Helper()
 	testkit.Eventually(t, 3*time.Minute, func(ctx context.Context) bool {
 		if q, ok := s.backend.Queue.(*memqueue.Queue); ok {
-			return q.WaitIdle(ctx, s.cfg.PubSub.Subscription) == nil && q.WaitIdle(ctx, s.cfg.PubSub.DeadLetterSubscription) == nil
+			for _, name := range append(s.lanes(), s.cfg.PubSub.DeadLetterSubscription) { // in the order of the messages' way
+				if q.WaitIdle(ctx, name) != nil {
+					return false
+				}
+			}
+			return true
 		}
 		stored, dup, parked := s.ended()
 		return stored+dup+parked >= n
@@ -94,7 +100,7 @@ func (s *system) drained(t *testing.T, n int) {
 // publishJunk publishes a message that is no event, until the publish is acknowledged.
 func (s *system) publishJunk(t *testing.T) {
 	t.Helper()
-	testkit.Eventually(t, 10*time.Second, func(ctx context.Context) bool {
+	testkit.Eventually(t, time.Minute, func(ctx context.Context) bool {
 		_, err := s.backend.Queue.Publisher(s.cfg.PubSub.Topic).Publish(ctx, &queue.Message{Data: []byte("junk")})
 		return err == nil
 	}, "junk is published")
@@ -161,13 +167,22 @@ func (s *system) checkNothingLeft(t *testing.T, backend string) {
 	var came atomic.Int64
 	ctx, cancel := context.WithTimeout(t.Context(), quiet)
 	defer cancel()
-	sub := s.backend.Queue.Subscriber(s.cfg.PubSub.Subscription, queue.FlowControl{Streams: 2, Shutdown: time.Second})
-	err := sub.Receive(ctx, func(context.Context, *queue.Message) queue.Disposition {
-		came.Add(1)
-		return queue.Nack
-	})
-	if err != nil || came.Load() != 0 {
-		t.Errorf("after the drain %d messages came, error %v", came.Load(), err)
+	var pulling sync.WaitGroup
+	for _, name := range s.lanes() {
+		sub := s.backend.Queue.Subscriber(name, queue.FlowControl{Streams: 2, Shutdown: time.Second})
+		pulling.Go(func() {
+			err := sub.Receive(ctx, func(context.Context, *queue.Message) queue.Disposition {
+				came.Add(1)
+				return queue.Nack
+			})
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	pulling.Wait()
+	if came.Load() != 0 {
+		t.Errorf("after the drain %d messages came", came.Load())
 	}
 }
 
@@ -180,8 +195,14 @@ func (s *system) checkBalance(t *testing.T) {
 		return
 	}
 	byOutcome, _ := s.daemon.Stats()
-	told := byOutcome["stored"] + byOutcome["duplicate"] + byOutcome["parked"] + byOutcome["nacked"]
-	c := q.Stats(s.cfg.PubSub.Subscription)
+	told := byOutcome["stored"] + byOutcome["duplicate"] + byOutcome["parked"] + byOutcome["nacked"] + byOutcome["shed"]
+	var c memqueue.Stats
+	for _, name := range s.lanes() {
+		l := q.Stats(name)
+		c.Backlog, c.Outstanding = c.Backlog+l.Backlog, c.Outstanding+l.Outstanding
+		c.Published, c.Delivered, c.Acked = c.Published+l.Published, c.Delivered+l.Delivered, c.Acked+l.Acked
+		c.DeadLettered += l.DeadLettered
+	}
 	if told != c.Delivered || byOutcome["filtered"] != 0 {
 		t.Errorf("outcomes %v are %d, the queue delivered %d", byOutcome, told, c.Delivered)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/usherhq/usher/config"
+	"github.com/usherhq/usher/consumer/processor"
 	"github.com/usherhq/usher/consumer/visitor"
 	"github.com/usherhq/usher/internal/app"
 	"github.com/usherhq/usher/internal/directory"
@@ -74,7 +75,9 @@ type system struct {
 }
 
 // start runs a system until the test ends.
-func start(t *testing.T, open func(*testing.T, *config.Config) (*app.Backend, *fault.Injector)) *system {
+func start(
+	t *testing.T, open func(*testing.T, *config.Config) (*app.Backend, *fault.Injector), more ...processor.Processor,
+) *system {
 	t.Helper()
 	cfg, err := config.Load(config.Options{})
 	if err != nil {
@@ -91,12 +94,14 @@ func start(t *testing.T, open func(*testing.T, *config.Config) (*app.Backend, *f
 	s := &system{cfg: cfg, logs: &buffer{}}
 	s.backend, s.faults = open(t, cfg)
 	topology := app.Topology(cfg)
-	topology.Subscriptions[0].MinBackoff = 100 * time.Millisecond // what is nacked here is to come back soon
+	for i := range topology.Subscriptions {
+		topology.Subscriptions[i].MinBackoff = 100 * time.Millisecond // what is nacked here is to come back soon
+	}
 	if err := s.backend.Queue.Create(t.Context(), topology); err != nil {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.NewJSONHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	reg, err := app.NewRegistry()
+	reg, err := app.NewRegistry(more...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +114,7 @@ func start(t *testing.T, open func(*testing.T, *config.Config) (*app.Backend, *f
 	}
 	srv := httptest.NewServer(h)
 	s.base = srv.URL
-	if s.daemon, err = app.NewDaemon(cfg, s.backend, logger); err != nil {
+	if s.daemon, err = app.NewDaemon(cfg, s.backend, logger, more...); err != nil {
 		t.Fatal(err)
 	}
 	s.run(t)
@@ -129,6 +134,16 @@ func start(t *testing.T, open func(*testing.T, *config.Config) (*app.Backend, *f
 		}
 	})
 	return s
+}
+
+// lanes are the subscriptions of events: the main one, then the overflow lanes.
+func (s *system) lanes() (names []string) {
+	for _, sub := range app.Topology(s.cfg).Subscriptions {
+		if sub.Name != s.cfg.PubSub.DeadLetterSubscription {
+			names = append(names, sub.Name)
+		}
+	}
+	return names
 }
 
 // run starts the daemon.
@@ -172,7 +187,7 @@ func endpoints(t *testing.T, cfg *config.Config) []simulate.Endpoint {
 func (s *system) createTenants(t *testing.T, tenants []simulate.Tenant) {
 	t.Helper()
 	for _, tn := range tenants {
-		testkit.Eventually(t, 10*time.Second, func(ctx context.Context) bool {
+		testkit.Eventually(t, time.Minute, func(ctx context.Context) bool {
 			_, err := s.dir.Create(ctx, &tenant.Tenant{ID: tn.ID})
 			return err == nil || errors.Is(err, directory.ErrExists)
 		}, "tenant is created")

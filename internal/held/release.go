@@ -58,6 +58,8 @@ type ReleaseOptions struct {
 	Events queue.Publisher // the events topic
 	// Rate is how many events a second are released; 0 for as fast as it goes.
 	Rate float64
+	// Allowed is asked before each page of events; its error ends the run. Nil allows all.
+	Allowed func(context.Context) error
 	// Progress is told how many were released so far, one call at a time; nil for nobody.
 	Progress func(released int)
 }
@@ -83,7 +85,7 @@ type Report struct {
 // meanwhile, by daemons that do not know yet that the tenant is active, is for the next call; so is an event that came
 // again meanwhile. Being broken off, it goes on where it was; an event that is published twice has one effect.
 //
-// An error is the platform's or the context's: the report then says how far it got.
+// An error is the platform's, the context's or that of Allowed: the report then says how far it got.
 func Release(ctx context.Context, s store.Store, t visitor.TenantID, o ReleaseOptions) (*Report, error) {
 	if o.Events == nil || o.Rate < 0 {
 		return nil, errors.New("release: want events and a rate of at least 0")
@@ -94,6 +96,11 @@ func Release(ctx context.Context, s store.Store, t visitor.TenantID, o ReleaseOp
 	}
 	r := &release{store: s, tenant: t, opts: o, limiter: rate.NewLimiter(limit, 1)}
 	err := walk(ctx, s, t, func(docs []store.Doc) (bool, error) {
+		if o.Allowed != nil {
+			if err := o.Allowed(ctx); err != nil {
+				return false, err
+			}
+		}
 		g, ctx := errgroup.WithContext(ctx)
 		for i := range docs {
 			g.Go(func() error { return r.one(ctx, docs[i]) })

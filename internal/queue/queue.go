@@ -74,7 +74,7 @@ type Topology struct {
 	Subscriptions []SubscriptionSpec
 }
 
-// SubscriptionSpec describes a subscription to be created.
+// SubscriptionSpec describes a subscription to be created, which never expires.
 type SubscriptionSpec struct {
 	Name, Topic     string
 	AckDeadline     time.Duration
@@ -87,12 +87,39 @@ type SubscriptionSpec struct {
 	Retention time.Duration
 }
 
+// SubscriptionInfo is how a subscription is set up, as far as usher depends on it.
+type SubscriptionInfo struct {
+	Topic      string
+	MinBackoff time.Duration // before the first redelivery of a nacked message; 0 for at once
+	MaxBackoff time.Duration
+	// DeadLetterTopic is where messages go after MaxAttempts deliveries; "" for nowhere: they are delivered for ever.
+	DeadLetterTopic string
+	MaxAttempts     int
+	Retention       time.Duration // how long an unacked message is kept, at least
+	Expiry          time.Duration // after so long without a receiver the subscription is deleted; 0 for never
+	ExactlyOnce     bool
+}
+
+// Grant is a permission that an identity lacks.
+type Grant struct {
+	Member string // who lacks it
+	Role   string // what would give it
+	On     string // the topic or subscription
+}
+
+// Guard is kept by a Queue whose service does things by itself, such as forwarding dead letters, and needs permissions for it.
+type Guard interface {
+	// MissingGrants returns what the service lacks to forward from a subscription to its dead-letter topic. Errors:
+	// code.Denied when the caller may not look, [errors.ErrUnsupported] where there are no permissions.
+	MissingGrants(ctx context.Context, subscription, deadLetterTopic string) ([]Grant, error)
+}
+
 // Queue is one project's queue service.
 type Queue interface {
 	Publisher(topic string) Publisher
 	Subscriber(subscription string, fc FlowControl) Subscriber
-	// Check returns nil when the subscription exists and can be used.
-	Check(ctx context.Context, subscription string) error
+	// Describe returns how a subscription is set up; code.NotFound when there is none that can be used.
+	Describe(ctx context.Context, subscription string) (SubscriptionInfo, error)
 	// Create makes what is missing; what exists is left as it is.
 	Create(ctx context.Context, t Topology) error
 	// Close flushes publishers and releases connections.

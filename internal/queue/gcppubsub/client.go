@@ -14,12 +14,10 @@ import (
 	"time"
 
 	"cloud.google.com/go/pubsub/v2"
-	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/usherhq/usher/internal/code"
 	"github.com/usherhq/usher/internal/queue"
 )
 
@@ -66,7 +64,10 @@ type Client struct {
 	closed     bool
 }
 
-var _ queue.Queue = (*Client)(nil)
+var (
+	_ queue.Queue = (*Client)(nil)
+	_ queue.Guard = (*Client)(nil)
+)
 
 // Open returns a client. It connects in the background: an unreachable service shows in the first call.
 func Open(ctx context.Context, o Options) (*Client, error) {
@@ -113,24 +114,6 @@ func (c *Client) Publisher(topic string) queue.Publisher {
 func (c *Client) Subscriber(subscription string, fc queue.FlowControl) queue.Subscriber {
 	return subscriber{c: c, name: subscription, fc: fc.WithDefaults()}
 }
-
-// Check returns nil when the subscription exists and is attached to a topic, else an error with a code; it
-// needs the permission pubsub.subscriptions.get.
-func (c *Client) Check(ctx context.Context, subscription string) error {
-	const op = "check subscription"
-	s, err := c.client.SubscriptionAdminClient.GetSubscription(ctx,
-		&pubsubpb.GetSubscriptionRequest{Subscription: c.subscriptionName(subscription)})
-	if err != nil {
-		return classify(ctx, op, err)
-	}
-	if s.GetDetached() || s.GetTopic() == deletedTopic {
-		return code.New(code.NotFound, op, errors.New("subscription has no topic"))
-	}
-	return nil
-}
-
-// deletedTopic is what Pub/Sub gives as the topic of a subscription that outlived it.
-const deletedTopic = "_deleted-topic_"
 
 // Close sends what is being published and closes the connections; a Receive still running ends with an
 // error. Closing again does nothing.

@@ -37,6 +37,7 @@ func (c *Client) subscription(spec *queue.SubscriptionSpec) *pubsubpb.Subscripti
 		Name:               c.subscriptionName(spec.Name),
 		Topic:              c.topicName(spec.Topic),
 		AckDeadlineSeconds: int32(spec.AckDeadline / time.Second),
+		ExpirationPolicy:   &pubsubpb.ExpirationPolicy{}, // never
 	}
 	if spec.MaxBackoff > 0 {
 		s.RetryPolicy = &pubsubpb.RetryPolicy{

@@ -162,15 +162,15 @@ func TestReceiveDoesNotWaitForeverForAcks(t *testing.T) {
 	}
 }
 
-func TestCheckDetachedSubscription(t *testing.T) {
+func TestDescribeDetachedSubscription(t *testing.T) {
 	t.Parallel()
 	for _, s := range []*pubsubpb.Subscription{{Detached: true}, {Topic: "_deleted-topic_"}} {
 		_, c := fake(t, gcppubsub.Options{}, pstest.ServerReactorOption{
 			FuncName: "GetSubscription",
 			Reactor:  reaction(func(any) (bool, any, error) { return true, s, nil }),
 		})
-		if err := c.Check(t.Context(), "sub"); code.Of(err) != code.NotFound {
-			t.Errorf("Check: %v, want %v", err, code.NotFound)
+		if _, err := c.Describe(t.Context(), "sub"); code.Of(err) != code.NotFound {
+			t.Errorf("Describe: %v, want %v", err, code.NotFound)
 		}
 	}
 }

@@ -99,7 +99,9 @@ func TestSubscription(t *testing.T) {
 		{
 			"the service's defaults",
 			queue.SubscriptionSpec{Name: "sub", Topic: "top"},
-			&pubsubpb.Subscription{Name: "projects/demo/subscriptions/sub", Topic: "projects/demo/topics/top"},
+			&pubsubpb.Subscription{
+				Name: "projects/demo/subscriptions/sub", Topic: "projects/demo/topics/top", ExpirationPolicy: &pubsubpb.ExpirationPolicy{},
+			},
 		},
 		{
 			"every setting",
@@ -113,7 +115,7 @@ func TestSubscription(t *testing.T) {
 					MinimumBackoff: durationpb.New(10 * time.Second), MaximumBackoff: durationpb.New(time.Minute),
 				},
 				DeadLetterPolicy:         &pubsubpb.DeadLetterPolicy{DeadLetterTopic: "projects/demo/topics/dead", MaxDeliveryAttempts: 100},
-				MessageRetentionDuration: durationpb.New(31 * 24 * time.Hour),
+				MessageRetentionDuration: durationpb.New(31 * 24 * time.Hour), ExpirationPolicy: &pubsubpb.ExpirationPolicy{},
 			},
 		},
 	}

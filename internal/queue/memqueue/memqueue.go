@@ -62,14 +62,21 @@ func (q *Queue) Subscriber(subscription string, fc queue.FlowControl) queue.Subs
 	return subscriber{q, subscription, fc.WithDefaults()}
 }
 
-// Check returns nil when the subscription exists, else code.NotFound.
-func (q *Queue) Check(ctx context.Context, subscription string) error {
+// Describe returns how the subscription was created; it keeps everything and never expires. A missing one is
+// code.NotFound.
+func (q *Queue) Describe(ctx context.Context, subscription string) (queue.SubscriptionInfo, error) {
 	const op = "check subscription"
 	if err := ctx.Err(); err != nil {
-		return code.New(code.Canceled, op, err)
+		return queue.SubscriptionInfo{}, code.New(code.Canceled, op, err)
 	}
-	_, err := q.find(op, subscription)
-	return err
+	s, err := q.find(op, subscription)
+	if err != nil {
+		return queue.SubscriptionInfo{}, err
+	}
+	return queue.SubscriptionInfo{
+		Topic: s.spec.Topic, MinBackoff: s.spec.MinBackoff, MaxBackoff: s.spec.MaxBackoff, Retention: queue.MaxRetention,
+		DeadLetterTopic: s.spec.DeadLetterTopic, MaxAttempts: s.spec.MaxAttempts,
+	}, nil
 }
 
 // Create makes what is missing of t, as Pub/Sub would: code.Invalid for what breaks its limits,

@@ -2,6 +2,7 @@ package queuetest
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -136,21 +137,50 @@ func create(t *testing.T, q queue.Queue) {
 	}
 }
 
-func check(t *testing.T, q queue.Queue) {
-	n := setup(t, q, queue.SubscriptionSpec{})
-	if err := q.Check(t.Context(), n.sub); err != nil {
-		t.Errorf("Check: %v", err)
+func describe(t *testing.T, q queue.Queue) {
+	dead := newNames()
+	mustCreate(t, q, queue.Topology{Topics: []string{dead.topic}})
+	n := setup(t, q, queue.SubscriptionSpec{
+		MinBackoff: 20 * time.Second, MaxBackoff: time.Minute, DeadLetterTopic: dead.topic, MaxAttempts: 17,
+	})
+	got, err := q.Describe(t.Context(), n.sub)
+	if err != nil || got.Retention < 7*24*time.Hour {
+		t.Errorf("Describe: %+v, %v", got, err)
 	}
-	if err := q.Check(t.Context(), n.sub+"-missing"); code.Of(err) != code.NotFound {
-		t.Errorf("Check of a missing subscription: %v, want %v", err, code.NotFound)
+	got.Retention = 0
+	want := queue.SubscriptionInfo{
+		Topic: n.topic, MinBackoff: 20 * time.Second, MaxBackoff: time.Minute, DeadLetterTopic: dead.topic, MaxAttempts: 17,
+	}
+	if got != want {
+		t.Errorf("Describe: %+v, want %+v", got, want)
+	}
+	plain := setup(t, q, queue.SubscriptionSpec{})
+	if got, err = q.Describe(t.Context(), plain.sub); err != nil || got.DeadLetterTopic != "" || got.MaxAttempts != 0 ||
+		got.MinBackoff != 0 || got.Expiry != 0 || got.ExactlyOnce {
+		t.Errorf("Describe of a plain one: %+v, %v", got, err)
+	}
+	if _, err := q.Describe(t.Context(), n.sub+"-missing"); code.Of(err) != code.NotFound {
+		t.Errorf("Describe of a missing subscription: %v, want %v", err, code.NotFound)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := q.Check(ctx, n.sub); code.Of(err) != code.Canceled {
-		t.Errorf("Check under an ended context: %v, want %v", err, code.Canceled)
+	if _, err := q.Describe(ctx, n.sub); code.Of(err) != code.Canceled {
+		t.Errorf("Describe under an ended context: %v, want %v", err, code.Canceled)
 	}
 	if err := q.Create(ctx, queue.Topology{Topics: []string{n.topic}}); code.Of(err) != code.Canceled {
 		t.Errorf("Create under an ended context: %v, want %v", err, code.Canceled)
+	}
+	guardAnswers(t, q, n.sub, dead.topic)
+}
+
+// guardAnswers holds a driver that knows of permissions to what it may answer where there are none.
+func guardAnswers(t *testing.T, q queue.Queue, subscription, topic string) {
+	g, ok := q.(queue.Guard)
+	if !ok {
+		return
+	}
+	if missing, err := g.MissingGrants(t.Context(), subscription, topic); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("MissingGrants: %v, %v, want %v", missing, err, errors.ErrUnsupported)
 	}
 }
 

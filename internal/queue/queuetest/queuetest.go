@@ -41,7 +41,7 @@ func Cases() []Case {
 		{"PublishErrors", publishErrors},
 		{"ReceiveErrors", receiveErrors},
 		{"Create", create},
-		{"Check", check},
+		{"Describe", describe},
 		{"Close", closes},
 	}
 }
