@@ -113,8 +113,8 @@ func (c *Committer) Stats() Stats {
 	}
 }
 
-// withoutKnown finishes units whose id was committed by this process. Units whose id may stand for a later
-// occurrence are suspects: their stored record must be looked at.
+// withoutKnown finishes units whose id was committed by this process. Suspects are units whose stored record must be
+// looked at: their id may stand for a later occurrence, or they would overwrite parts that belong to it.
 func (c *Committer) withoutKnown(units []*unit) (left []*unit, suspects map[*unit]bool) {
 	suspects = map[*unit]bool{}
 	left = units[:0:0]
@@ -122,7 +122,7 @@ func (c *Committer) withoutKnown(units []*unit) (left []*unit, suspects map[*uni
 		at, ok := c.done.GetIfPresent(u.key())
 		switch {
 		case !ok:
-			if len(u.item.sent) > 0 {
+			if len(u.item.sent) > 0 || u.parts() > 0 {
 				suspects[u] = true
 			}
 			left = append(left, u)

@@ -11,8 +11,13 @@ import (
 // parts of that size, in documents below it.
 const maxRaw = 900 << 10
 
-// rest is about how many bytes of an item's message are not its raw payload, which is base64 there.
-func (i *Item) rest() int { return max(i.Bytes-len(i.Raw)/3*4, 0) }
+// rest is about how many bytes of an item are not its raw payload, which is base64 in the message.
+func (i *Item) rest() int {
+	if len(i.JSON) > 0 {
+		return len(i.JSON)
+	}
+	return max(i.Bytes-len(i.Raw)/3*4, 0)
+}
 
 // inParts reports whether an item's raw payload needs documents of its own: it is large, or it is not but does not
 // fit one document together with its event. Numbers take more room there than in JSON, nothing else does.
@@ -33,7 +38,8 @@ func (u *unit) parts() int {
 }
 
 // writeParts stores what does not fit records, before the records are created: a record whose parts are
-// missing is never seen. Parts have deterministic ids and no precondition, so writing them again is harmless.
+// missing is never seen. Parts have deterministic ids and no precondition, so writing them again is harmless; that
+// there is no record yet was read before, as another delivery's payload may differ.
 func (c *Committer) writeParts(ctx context.Context, units []*unit) error {
 	expire := c.opts.Now().UTC().Add(c.opts.Retention)
 	for _, u := range units {

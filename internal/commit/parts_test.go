@@ -3,9 +3,12 @@ package commit_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/usherhq/usher/consumer/visitor"
 	"github.com/usherhq/usher/internal/code"
@@ -86,8 +89,8 @@ func TestPayloadBesideItsEvent(t *testing.T) {
 	for name, tt := range map[string]struct{ raw, event, parts int }{
 		"fits":        {800 << 10, 100 << 10, 0},
 		"does not":    {800 << 10, 250 << 10, 1},
-		"large event": {100 << 10, 900 << 10, 1},
-		"small raw":   {60 << 10, 900 << 10, 0},
+		"large event": {600 << 10, 450 << 10, 1},
+		"small raw":   {60 << 10, 500 << 10, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -124,6 +127,7 @@ func TestHugeTexts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	it.JSON = b // as the daemon has it
 	it.Bytes += len(b)
 	if res := add(t, c, it); !res.FirstMatch {
 		t.Errorf("result %+v", res)
@@ -144,6 +148,100 @@ func TestHugeTexts(t *testing.T) {
 	if res := add(t, open(t, options(s)), again); !res.Duplicate {
 		t.Errorf("again: %+v", res)
 	}
+}
+
+// TestHugeLists: so is one with more elements than fit, and one that is still too large with its texts cut.
+func TestHugeLists(t *testing.T) {
+	t.Parallel()
+	s := memstore.New(memstore.Options{})
+	ev := event("evt_large", "t1", "ada", noon)
+	for i := range 40_000 {
+		ev.Person.Emails = append(ev.Person.Emails, visitor.Email{Address: fmt.Sprintf("ada%d@example.com", i)})
+	}
+	for range visitor.MaxPages {
+		ev.Visit.Pages = append(ev.Visit.Pages, visitor.Page{URL: strings.Repeat("&", 4000), Title: strings.Repeat("<", 4000)})
+	}
+	ev.Session.VendorVisitor = strings.Repeat("v", 500)
+	ev.VisitorID = ev.Visitor()
+	it := item(ev)
+	b, err := json.Marshal(ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	it.JSON, it.Bytes = b, len(b)
+	if res := add(t, open(t, options(s)), it); !res.FirstMatch || res.ID != ev.ID {
+		t.Errorf("result %+v", res)
+	}
+	got := profile.LoadIdentification(records(t, s, "t1")[0]).Event
+	if got.VisitorID != ev.VisitorID || len(got.Person.Emails) != 200 || len(got.Visit.Pages[0].URL) != 256 {
+		t.Errorf("%d addresses, a page of %d bytes", len(got.Person.Emails), len(got.Visit.Pages[0].URL))
+	}
+}
+
+// TestVisitorStaysSmall: what a visitor's events add up to fits its document.
+func TestVisitorStaysSmall(t *testing.T) {
+	t.Parallel()
+	s := memstore.New(memstore.Options{})
+	c := open(t, options(s))
+	big := strings.Repeat("x", 400<<10)
+	for i, change := range []func(*visitor.Event){
+		func(ev *visitor.Event) { ev.Person.Title = big },
+		func(ev *visitor.Event) { ev.Company.Name = big },
+		func(ev *visitor.Event) { ev.Attribution.CustomAttributes = map[string]any{"a": []any{big}} },
+		func(ev *visitor.Event) { ev.Person.Emails[0].Validity = big },
+		func(ev *visitor.Event) { ev.Person.Phones = []visitor.Phone{{Number: big}, {Number: "1", Kind: big}} },
+	} {
+		ev := event(visitor.EventID(fmt.Sprint("evt_", i)), "t1", "ada", noon)
+		change(ev)
+		it := item(ev)
+		it.Bytes = len(big)
+		add(t, c, it)
+	}
+	if n := len(visitors(t, s, "t1")); n != 1 {
+		t.Errorf("%d visitors", n)
+	}
+}
+
+// TestPartsBelongToTheirRecord: a vendor's retry may differ in bytes, such as the time of the attempt. It is a
+// duplicate, or a later occurrence, and leaves the first one's payload whole.
+func TestPartsBelongToTheirRecord(t *testing.T) {
+	t.Parallel()
+	for _, after := range []time.Duration{10 * time.Second, 25 * time.Hour} {
+		s := memstore.New(memstore.Options{})
+		deliver := func(bytes int, after time.Duration) *commit.Item {
+			it := large(bytes)
+			it.Event = body(after)
+			it.Event.ID = "evt_large"
+			it.Event.VisitorID, it.Event.Person.Emails = "", nil // nothing but the record tells
+			add(t, open(t, options(s)), it)
+			return it
+		}
+		first := deliver(2<<20, 0)
+		if again := deliver(1<<20, after); again.Result.Duplicate != (after < time.Hour) {
+			t.Errorf("after %v: %+v", after, again.Result)
+		}
+		for _, d := range records(t, s, "t1") {
+			if d.Path.ID() == "evt_large" && !bytes.Equal(storedRaw(t, s, d), first.Raw) {
+				t.Errorf("after %v: the payload of the first is damaged", after)
+			}
+		}
+	}
+}
+
+// TestManyLargePayloads: a batch writes no more parts than its time allows, however many large payloads come together.
+func TestManyLargePayloads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := options(memstore.New(memstore.Options{CommitDelay: 100 * time.Millisecond}))
+		o.Timeout = 3500 * time.Millisecond
+		var items []*commit.Item
+		for i := range 25 { // what may be outstanding
+			it := large(901 << 10)
+			it.Event = event(visitor.EventID(fmt.Sprint("evt_", i)), "t1", fmt.Sprint("ada", i), noon)
+			items = append(items, it)
+		}
+		noErrors(t, together(t, open(t, o), items...))
+	})
 }
 
 // TestPartsComeFirst: while a part cannot be stored there is no record, and nothing is counted.

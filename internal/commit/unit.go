@@ -41,13 +41,9 @@ type Result struct {
 	FirstMatch bool
 }
 
-// size is about how many bytes an item adds to a Commit: record and profile. A raw payload in parts is not in it.
-func (i *Item) size() int {
-	if i.inParts() {
-		return i.rest() + itemOverhead
-	}
-	return i.Bytes + itemOverhead
-}
+// size is about how many bytes an item adds to a batch: record, profile and parts, which take their time although
+// they are Commits of their own.
+func (i *Item) size() int { return i.Bytes + itemOverhead }
 
 const itemOverhead = 4 << 10 // the profile and the names of fields
 

@@ -23,6 +23,9 @@ const (
 	maxPhones      = 20
 	maxIdentifiers = 60
 	maxSources     = 20
+
+	maxText = 2 << 10  // bytes of a text; a longer one is cut
+	maxMap  = 64 << 10 // bytes of a map; a larger one is left out
 )
 
 // Visitor is a visitor's stored document while it is being merged.
@@ -128,17 +131,54 @@ func (v *Visitor) mergeScalars(ev *visitor.Event, at time.Time) {
 	for i := range leaves {
 		l := &leaves[i]
 		val := src.FieldByIndex(l.event)
-		if val.IsZero() || val.Kind() == reflect.Map && val.Len() == 0 {
+		if val.IsZero() || val.Kind() == reflect.Map && !fits(val) {
 			continue
 		}
 		st := plain
 		if l.ranked {
 			st = ranked
 		}
-		if v.state.stamps.raise(l.hash, st) {
-			dst.FieldByIndex(l.target).Set(val)
+		if !v.state.stamps.raise(l.hash, st) {
+			continue
+		}
+		if to := dst.FieldByIndex(l.target); val.Kind() == reflect.String {
+			to.SetString(short(val.String()))
+		} else {
+			to.Set(val)
 		}
 	}
+}
+
+// fits reports whether a free map has something in it, and not so much that profiles would outgrow a document.
+func fits(m reflect.Value) bool {
+	free, _ := m.Interface().(map[string]any)
+	return len(free) > 0 && weigh(free) <= maxMap
+}
+
+// weigh is about how many bytes a value out of JSON takes in a document.
+func weigh(v any) int {
+	n := 8
+	switch v := v.(type) {
+	case string:
+		n += len(v)
+	case []any:
+		for _, e := range v {
+			n += weigh(e)
+		}
+	case map[string]any:
+		for k, e := range v {
+			n += len(k) + weigh(e)
+		}
+	}
+	return n
+}
+
+// short cuts a text to maxText bytes, between characters.
+func short(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "")
 }
 
 // mergeSets merges addresses and numbers: one element for each, its details decided like scalars.
@@ -146,14 +186,14 @@ func (v *Visitor) mergeSets(ev *visitor.Event, at time.Time) {
 	st := v.stampOf(ev, at, true)
 	for _, m := range ev.Person.Emails {
 		key := strings.ToLower(m.Address)
-		if key == "" {
+		if key == "" || len(m.Address) > maxText {
 			continue
 		}
 		i, ok := slices.BinarySearchFunc(v.Person.Emails, key, func(e visitor.Email, k string) int {
 			return cmp.Compare(strings.ToLower(e.Address), k)
 		})
 		if !ok {
-			v.Person.Emails = slices.Insert(v.Person.Emails, i, m)
+			v.Person.Emails = slices.Insert(v.Person.Emails, i, visitor.Email{Address: m.Address})
 		}
 		v.setText(&v.Person.Emails[i].Address, m.Address, emailLeaf(key, "address"), st)
 		v.setText((*string)(&v.Person.Emails[i].Kind), string(m.Kind), emailLeaf(key, "kind"), st)
@@ -167,14 +207,14 @@ func (v *Visitor) mergeSets(ev *visitor.Event, at time.Time) {
 		}
 	}
 	for _, p := range ev.Person.Phones {
-		if p.Number == "" {
+		if p.Number == "" || len(p.Number) > maxText {
 			continue
 		}
 		i, ok := slices.BinarySearchFunc(v.Person.Phones, p.Number, func(e visitor.Phone, k string) int {
 			return cmp.Compare(e.Number, k)
 		})
 		if !ok {
-			v.Person.Phones = slices.Insert(v.Person.Phones, i, p)
+			v.Person.Phones = slices.Insert(v.Person.Phones, i, visitor.Phone{Number: p.Number})
 		}
 		v.setText(&v.Person.Phones[i].Kind, p.Kind, phoneLeaf(p.Number), st)
 		if n := len(v.Person.Phones); n > maxPhones {
@@ -189,7 +229,7 @@ func phoneLeaf(number string) uint32    { return hash32("person.phones:" + numbe
 
 func (v *Visitor) setText(dst *string, val string, h uint32, st stamp) {
 	if val != "" && v.state.stamps.raise(h, st) {
-		*dst = val
+		*dst = short(val)
 	}
 }
 

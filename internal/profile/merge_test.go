@@ -330,3 +330,31 @@ func BenchmarkMerge(b *testing.B) {
 		v.Fields(day)
 	}
 }
+
+// TestLongTexts: what would make profiles outgrow a document is cut or left out, in whatever order events come.
+func TestLongTexts(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("é", 2000)
+	events := []*visitor.Event{
+		at("1", day, func(ev *visitor.Event) {
+			ev.Person.Title, ev.Person.FirstName = long, "Ada"
+			ev.Person.Emails = []visitor.Email{{Address: "ada@example.com", Validity: long}, {Address: long + "@example.com"}}
+			ev.Person.Phones = []visitor.Phone{{Number: "+15550100", Kind: long}, {Number: long}}
+			ev.Attribution.ExtraOptions = map[string]any{"a": "b", "c": []any{1.5, map[string]any{"d": long}}}
+		}),
+		at("2", day.Add(time.Hour), func(ev *visitor.Event) {
+			ev.Attribution.ExtraOptions = map[string]any{"a": []any{map[string]any{"b": strings.Repeat(long, 17)}}}
+		}),
+	}
+	v := merge(events)
+	cut := strings.Repeat("é", 1024)
+	if v.Person.Title != cut || v.Person.FirstName != "Ada" || len(v.Attribution.ExtraOptions) != 2 ||
+		len(v.Person.Emails) != 1 || v.Person.Emails[0].Validity != cut || len(v.Person.Phones) != 1 || v.Person.Phones[0].Kind != cut {
+		t.Errorf("title of %d bytes, %d addresses, %d phones, options %d",
+			len(v.Person.Title), len(v.Person.Emails), len(v.Person.Phones), len(v.Attribution.ExtraOptions))
+	}
+	slices.Reverse(events)
+	if d := cmp.Diff(document(v), document(merge(events))); d != "" {
+		t.Errorf("backwards (-want +got):\n%s", d)
+	}
+}
