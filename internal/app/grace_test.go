@@ -28,8 +28,8 @@ func TestGraceCountsFromTheSignal(t *testing.T) {
 	})
 }
 
-// TestTimeoutsFitTheGrace adds up what a shutdown may take at worst, as the daemon is wired: the slowest of its receivers,
-// then the last metrics, then the clients.
+// TestTimeoutsFitTheGrace adds up what a shutdown may take, as the daemon is wired: the slowest of its receivers,
+// then the last metrics, then the clients. What is still queued behind other batches when its time is up comes again.
 func TestTimeoutsFitTheGrace(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]config.Options{

@@ -65,7 +65,7 @@ func (d *Daemon) receive(ctx context.Context) {
 	running.Wait()
 }
 
-// receiveOverflow receives on an overflow lane, which is open for what is to be shed as long as somebody does: without
+// receiveOverflow receives on an overflow lane, which is open for what is to be shed as long as that goes well: without
 // a subscription its topic would keep nothing. Events are received on the main lane all the same.
 func (d *Daemon) receiveOverflow(ctx context.Context, n int) {
 	name, topic := overflowName(d.cfg.PubSub.OverflowSubscription, n), overflowName(d.cfg.PubSub.OverflowTopic, n)
@@ -81,8 +81,18 @@ func (d *Daemon) receiveOverflow(ctx context.Context, n int) {
 		if err != nil {
 			return fmt.Errorf("%w: %w", errClosedLane, err)
 		}
-		d.dispatcher.OpenOverflow(n, true)
-		defer d.dispatcher.OpenOverflow(n, false)
+		receiving, end := context.WithCancel(ctx)
+		var opening sync.WaitGroup
+		opening.Go(func() {
+			if sleep(receiving, refusalTime) {
+				d.dispatcher.OpenOverflow(n, true)
+			}
+		})
+		defer func() {
+			end()
+			opening.Wait()
+			d.dispatcher.OpenOverflow(n, false)
+		}()
 		return sub.Receive(ctx, handle)
 	})
 }

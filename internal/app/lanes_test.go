@@ -419,7 +419,7 @@ func TestNothingIsShedToALaneThatRefuses(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				var all sync.WaitGroup
 				all.Go(func() { d.receiveOverflow(ctx, dispatch.OverflowLane("acme")) })
-				time.Sleep(10 * refusalTime)
+				time.Sleep(min(after/2, 2*refusalTime)) // while it is received on
 				for i := range 3 {
 					all.Go(func() { d.dispatcher.Handle(ctx, encoded(t, fmt.Sprint(i))) })
 					synctest.Wait()

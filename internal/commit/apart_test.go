@@ -318,3 +318,34 @@ func TestManyHotVisitors(t *testing.T) {
 		}
 	})
 }
+
+// contended is a store whose commits of one visitor take long and conflict, as a real one's do under contention.
+type contended struct {
+	store.Store
+	path string
+}
+
+func (s contended) Commit(ctx context.Context, w []store.Write) error {
+	if !touches(w, s.path) {
+		return s.Store.Commit(ctx, w)
+	}
+	select {
+	case <-time.After(time.Second):
+		return code.New(code.Conflict, "commit", nil)
+	case <-ctx.Done():
+		return code.New(code.Unavailable, "commit", nil)
+	}
+}
+
+// TestContentionIsNoOutage: who runs out of time over conflicts is given back, and does not make the store look away.
+func TestContentionIsNoOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ev := event("evt_a", "t1", "ada", noon)
+		o := options(contended{slow(), string(ev.VisitorID)})
+		o.Timeout = 3500 * time.Millisecond
+		if err := open(t, o).Add(t.Context(), item(ev)); code.Of(err) != code.Conflict {
+			t.Errorf("error %v", err)
+		}
+	})
+}

@@ -132,6 +132,7 @@ type tries struct {
 	before              *documents // what a commit that conflicted relied on
 	hot                 bool       // some units turned out to be of hot visitors
 	internal, conflicts int
+	last                error // that the store gave of its own accord, not because time was up
 }
 
 // try commits units until they are stored or known to be, or until an error that trying again at once will
@@ -145,13 +146,16 @@ func (c *Committer) try(ctx context.Context, f *flight, units []*unit) ([]*unit,
 	}
 	for attempt := 0; ; attempt++ {
 		err := c.once(ctx, f, t)
+		if ctx.Err() == nil || t.last == nil {
+			t.last = err
+		}
 		switch {
 		case err == nil:
 			return nil, nil
 		case !c.again(t, err) && ctx.Err() == nil:
 			return t.units, err
 		case !pause(ctx, c.backoff(t.units, attempt)):
-			return t.units, overdue(ctx, err)
+			return t.units, overdue(ctx, t.last)
 		}
 	}
 }
@@ -265,6 +269,7 @@ func (c *Committer) calm(units []*unit) {
 // unit whose own write may have been applied is no sign of another process. It reports whether a visitor is hot.
 func (c *Committer) learn(units []*unit, before, after *documents) (hot bool) {
 	var failed []*Item
+	seen := map[string]bool{}
 	for _, u := range units {
 		if len(u.item.sent) > 0 {
 			continue
@@ -273,7 +278,10 @@ func (c *Committer) learn(units []*unit, before, after *documents) (hot bool) {
 		moved := was.Exists != is.Exists || !time.Time(was.Version).Equal(time.Time(is.Version))
 		stored := after.records[u].Exists
 		if moved && !stored { // an event delivered to two processes at once does not make a visitor hot
-			c.apart.conflicted(u.visitor)
+			if !seen[u.visitor] { // once for each visitor, however many events it has
+				c.apart.conflicted(u.visitor)
+				seen[u.visitor] = true
+			}
 			u.hot, hot = true, true
 		}
 		if moved || stored {

@@ -14,10 +14,12 @@ import (
 
 // chain is a tenant's processors with their settings bound.
 type chain struct {
-	record *tenant.Tenant // the state of the record that it was made from
-	links  []link
-	pure   bool    // all of them only compute
-	door   breaker // of the tenant's bulkhead
+	tenant  visitor.TenantID
+	version int64     // of the record that it was made from, which is not kept: there can be 100,000
+	updated time.Time // the same
+	links   []link
+	pure    bool    // all of them only compute
+	door    breaker // of the tenant's bulkhead
 }
 
 type link struct {
@@ -46,11 +48,11 @@ func newChains(o *Options) (*chains, error) {
 // of returns the tenant's chain. It returns [processor.ErrUnknown] when this process lacks a processor.
 func (c *chains) of(t *tenant.Tenant) (*chain, error) {
 	if ch, ok := c.cache.GetIfPresent(t.ID); ok &&
-		ch.record.Version == t.Version && ch.record.UpdatedAt.Equal(t.UpdatedAt) {
+		ch.version == t.Version && ch.updated.Equal(t.UpdatedAt) {
 		return ch, nil
 	}
 	bindings := t.Chain()
-	ch := &chain{record: t, links: make([]link, len(bindings)), pure: true}
+	ch := &chain{tenant: t.ID, version: t.Version, updated: t.UpdatedAt, links: make([]link, len(bindings)), pure: true}
 	for i, b := range bindings {
 		h, err := c.registry.Configure(b.Name, b.Settings)
 		if err != nil {

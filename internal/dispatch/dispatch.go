@@ -179,10 +179,8 @@ func (d *Dispatcher) handle(ctx context.Context, r *report) queue.Disposition {
 	if r.over && d.shed(ctx, r) {
 		return queue.Ack
 	}
-	hold, cancel := context.WithTimeoutCause(ctx, d.opts.MaxHold, errHeldTooLong)
-	defer cancel()
 	for {
-		err := d.gate.wait(hold)
+		err := d.gate.wait(ctx, r.start.Add(d.opts.MaxHold))
 		if err == nil {
 			if err = d.process(ctx, r); err == nil {
 				return queue.Ack
@@ -208,8 +206,6 @@ func (d *Dispatcher) handle(ctx context.Context, r *report) queue.Disposition {
 		}
 	}
 }
-
-var errHeldTooLong = errors.New("message was held too long")
 
 // process is one try.
 func (d *Dispatcher) process(ctx context.Context, r *report) error {
@@ -240,9 +236,11 @@ func (d *Dispatcher) process(ctx context.Context, r *report) error {
 		r.outcome = outcomeFiltered
 		return nil
 	}
-	it := &commit.Item{
-		Event: r.event, JSON: r.json, Raw: r.raw, RawEncoding: r.rawEncoding, Tenant: t, Effects: effects, Bytes: len(r.m.Data),
+	if r.item == nil { // one for all tries: it knows which Commits had no answer
+		r.item = &commit.Item{Event: r.event, JSON: r.json, Raw: r.raw, RawEncoding: r.rawEncoding, Bytes: len(r.m.Data)}
 	}
+	it := r.item
+	it.Tenant, it.Effects = t, effects
 	// What was begun is finished even while receiving ends; the committer bounds its own time.
 	if err := d.opts.Committer.Add(context.WithoutCancel(ctx), it); err != nil {
 		return err

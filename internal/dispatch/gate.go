@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -32,15 +33,19 @@ func newGate(probe func(context.Context) error, every time.Duration, l *slog.Log
 	return g
 }
 
-// shut closes the gate and starts probing, unless that is so already.
+// shut closes the gate and starts probing, unless that is so already. After close nobody opens it again: who waits does so
+// until its context ends.
 func (g *gate) shut(ctx context.Context, cause error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed || g.done {
+	if g.closed {
 		return
 	}
 	g.closed = true
 	g.open = make(chan struct{})
+	if g.done {
+		return
+	}
 	// A system that answers probes and still fails is probed ever more slowly.
 	if g.pause == 0 || time.Since(g.opened) > g.every {
 		g.pause = firstProbe
@@ -49,8 +54,10 @@ func (g *gate) shut(ctx context.Context, cause error) {
 	g.probing.Go(g.watch)
 }
 
-// wait returns nil when the gate is open, or the context's error.
-func (g *gate) wait(ctx context.Context) error {
+var errHeldTooLong = errors.New("message was held too long")
+
+// wait returns nil when the gate is open, or else errHeldTooLong at a time or why the context ended.
+func (g *gate) wait(ctx context.Context, until time.Time) error {
 	g.mu.Lock()
 	open := g.open
 	g.mu.Unlock()
@@ -59,6 +66,8 @@ func (g *gate) wait(ctx context.Context) error {
 		return nil
 	default:
 	}
+	ctx, cancel := context.WithDeadlineCause(ctx, until, errHeldTooLong)
+	defer cancel()
 	select {
 	case <-open:
 		return nil

@@ -166,6 +166,49 @@ func TestShutdownDuringAnOutage(t *testing.T) {
 	})
 }
 
+// TestNobodySpinsAfterClose: what a shutdown left behind is given back after one try, not tried again without a pause.
+func TestNobodySpinsAfterClose(t *testing.T) {
+	t.Parallel()
+	tries := 0
+	b := setup(t, nil, func(o *dispatch.Options) {
+		o.Committer = committerFunc(func(context.Context, *commit.Item) error {
+			if tries++; tries == 10 {
+				return nil // or a spinning handler would never end
+			}
+			return code.New(code.Unavailable, "commit", nil)
+		})
+	})
+	b.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if d := b.Handle(ctx, good(t)); d != queue.Nack || tries != 1 {
+		t.Errorf("disposition %v after %d tries, want nack after one", d, tries)
+	}
+}
+
+// TestOneItemForAllTries: the committer knows its own record again after a lost answer by what it noted in the item.
+func TestOneItemForAllTries(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var items []*commit.Item
+		b := setup(t, nil, func(o *dispatch.Options) {
+			o.Probe = func(context.Context) error { return nil }
+			o.Committer = committerFunc(func(_ context.Context, it *commit.Item) error {
+				if items = append(items, it); len(items) < 3 {
+					return code.New(code.Unavailable, "commit", nil)
+				}
+				return nil
+			})
+		})
+		if d := b.Handle(t.Context(), good(t)); d != queue.Ack {
+			t.Fatalf("disposition %v, want ack", d)
+		}
+		if len(items) != 3 || items[0] != items[1] || items[1] != items[2] {
+			t.Errorf("%d tries with items %p", len(items), items)
+		}
+	})
+}
+
 // TestProbeMayLie: while the probe succeeds and commits do not, messages are tried again at its pace.
 func TestProbeMayLie(t *testing.T) {
 	t.Parallel()

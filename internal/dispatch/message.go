@@ -59,6 +59,7 @@ type report struct {
 	json        []byte         // of event, as it was sent; nil where it differs
 	raw         []byte         // compressed
 	rawEncoding string
+	item        *commit.Item // nil until there is something to commit
 	result      commit.Result
 	outcome     outcome
 	reason      envelope.Reason

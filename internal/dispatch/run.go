@@ -75,7 +75,7 @@ func (c *chains) enter(ctx context.Context, ch *chain) error {
 	if p == passNone {
 		return &processorError{doorName, errBusy}
 	}
-	err := c.bulkheads.enter(ctx, ch.record.ID, c.timeout)
+	err := c.bulkheads.enter(ctx, ch.tenant, c.timeout)
 	if err != nil && ctx.Err() != nil {
 		ch.door.abstain(p)
 		return &processorError{doorName, err}
@@ -93,15 +93,15 @@ func (c *chains) note(ctx context.Context, ch *chain, name string, did change) {
 	switch did {
 	case changeOpened:
 		c.logger.WarnContext(ctx, "breaker open: a tenant's processor keeps failing, its events are given back",
-			"tenant_id", ch.record.ID, "processor", name)
+			"tenant_id", ch.tenant, "processor", name)
 	case changeClosed:
-		c.logger.InfoContext(ctx, "breaker closed again", "tenant_id", ch.record.ID, "processor", name)
+		c.logger.InfoContext(ctx, "breaker closed again", "tenant_id", ch.tenant, "processor", name)
 	case changeNone:
 	}
 }
 
 func (r *run) walk(ctx context.Context) {
-	defer r.chains.bulkheads.leave(r.chain.record.ID)
+	defer r.chains.bulkheads.leave(r.chain.tenant)
 	effects, err := r.effects(ctx)
 	r.done <- ran{effects, err}
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/usherhq/usher/internal/code"
 	"github.com/usherhq/usher/internal/envelope"
 	"github.com/usherhq/usher/internal/queue"
 )
@@ -73,7 +74,8 @@ func (d *Dispatcher) shed(ctx context.Context, r *report) bool {
 		return false
 	}
 	d.window.shed(r)
-	// The publish ends with receiving: the message is given back then, and a copy that got through has no second effect.
+	// The publish ends with receiving: the message is processed in place then, and a copy that got through has no second
+	// effect.
 	pub, cancel := context.WithTimeoutCause(ctx, d.opts.PublishTimeout, errShed)
 	_, err := d.opts.Overflow[n].Publish(pub, envelope.Shed(r.m, dimensionNames[r.in]))
 	cancel()
@@ -84,6 +86,9 @@ func (d *Dispatcher) shed(ctx context.Context, r *report) bool {
 	}
 	d.window.keep(r)
 	l.failed.Add(1)
+	if c := code.Of(err); c == code.Invalid || c == code.TooLarge {
+		return false // no room for more attributes: one tenant's messages must not close the lane to others
+	}
 	now := time.Now()
 	if was := l.pausedTo.Load(); ctx.Err() == nil && was < now.UnixNano() && l.pausedTo.CompareAndSwap(was, now.Add(shedPause).UnixNano()) {
 		d.opts.Logger.WarnContext(ctx, "messages cannot be shed and are processed in place",
