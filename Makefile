@@ -17,6 +17,8 @@ PACKAGES  ?= ./internal/e2e ./...
 # where a duration now and then ends in "context deadline exceeded", which is no finding.
 FUZZTIME  ?= 5s
 TIMEOUT   ?= 12m
+# What "make bench" measures after the Go benchmarks: a mode of internal/bench with its flags, such as "flood -rounds 1".
+BENCH     ?= all
 # The race detector needs a C compiler everywhere but on macOS.
 RACE      ?= $(if $(filter-out 0,$(shell $(GO) env CGO_ENABLED))$(filter darwin,$(shell $(GO) env GOOS)),-race)
 TESTFLAGS ?= -shuffle=on
@@ -27,7 +29,7 @@ export USHER_REQUIRE_EMULATORS := 1
 endif
 
 # Go decides what is out of date, so its programs are always "built".
-.PHONY: help build run test bench lint fmt generate generate-check fuzz cover cross clean testtools
+.PHONY: help build run test bench chaos lint fmt generate generate-check fuzz cover cross clean testtools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,9 +48,12 @@ cover: testtools ## Run all tests and print the coverage of each package
 	@$(GO) tool cover -func=bin/cover.out | tail -1
 	@echo "lines: $(GO) tool cover -html=bin/cover.out"
 
-bench: ## Run the Go benchmarks and the end-to-end drain on the emulators
-	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
-	$(GO) run ./internal/bench
+bench: ## Run the Go benchmarks, then measure speed and cost (BENCH=all; docs/benchmarks.md)
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) run ./internal/bench $(BENCH)
+
+chaos: ## Let go wrong what can and audit the books (CHAOSFLAGS=-short; -help lists scenarios)
+	$(GO) run ./internal/chaos $(CHAOSFLAGS)
 
 lint: bin/golangci-lint ## Check style and the usual mistakes
 	bin/golangci-lint run

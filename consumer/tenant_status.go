@@ -127,7 +127,9 @@ func (c *cli) enable(
 		return tenantError(id, err)
 	}
 	if !noWait {
-		if err := c.settle(ctx, time.Until(t.UpdatedAt.Add(cfg.Tenants.Staleness+cfg.Consumer.CommitTimeout))); err != nil {
+		known := cfg.Tenants.Staleness + cfg.Consumer.CommitTimeout
+		// At most that long: the change may have been made by a clock ahead of this one.
+		if err := c.settle(ctx, min(known, time.Until(t.UpdatedAt.Add(known)))); err != nil {
 			return err
 		}
 	}

@@ -58,9 +58,12 @@ func New(seed uint64, plan Plan) *Injector {
 	return &Injector{plan: maps.Clone(plan), rng: rand.New(rand.NewPCG(seed, 0)), struck: map[Kind]int{}}
 }
 
+// Plans reports whether the fault can happen at all.
+func (i *Injector) Plans(k Kind) bool { return i != nil && i.plan[k] > 0 }
+
 // Strike reports whether the fault happens now, and counts it.
 func (i *Injector) Strike(k Kind) bool {
-	if i == nil || i.plan[k] <= 0 {
+	if !i.Plans(k) {
 		return false
 	}
 	i.mu.Lock()

@@ -53,6 +53,9 @@ func TestRates(t *testing.T) {
 			if count < tt.min || count > tt.max {
 				t.Errorf("%d strikes, want %d to %d", count, tt.min, tt.max)
 			}
+			if got := i.Plans(fault.Redelivered); got != (tt.rate > 0) {
+				t.Errorf("Plans says %v", got)
+			}
 			if got := i.Struck()[fault.Redelivered]; got != count {
 				t.Errorf("Struck says %d, want %d", got, count)
 			}

@@ -70,7 +70,7 @@ func (s *Store) misbehave(paths []store.Path) {
 
 // expire removes a document whose time is over, when the fault strikes.
 func (s *Store) expire(p store.Path) {
-	if s.faults == nil {
+	if !s.faults.Plans(fault.Expired) {
 		return
 	}
 	d := s.get(p)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/usherhq/usher/internal/fault"
 	"github.com/usherhq/usher/internal/store"
 )
 
@@ -41,7 +42,7 @@ func (s *Store) candidates(q *store.Query) ([]store.Doc, error) {
 	if c == nil {
 		return nil, nil
 	}
-	if s.faults != nil {
+	if s.faults.Plans(fault.Expired) {
 		for _, id := range slices.Sorted(maps.Keys(c.docs)) {
 			s.expire(child(q.Collection, id))
 		}
