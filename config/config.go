@@ -53,6 +53,10 @@ func (c *Config) validateAcross() error {
 		errs = append(errs, problem("pubsub.lease",
 			"want more than consumer.processor_timeout + consumer.commit_timeout, or messages are redelivered while they are committed"))
 	}
+	if c.Consumer.ReadyMaxAge >= c.PubSub.MaxHold {
+		errs = append(errs, problem("consumer.ready_max_age",
+			"want less than pubsub.max_hold, or a message is given back before the process is unready"))
+	}
 	if c.Identity.Retention < c.Identity.Window {
 		errs = append(errs, problem("identity.retention",
 			"want at least identity.window, or an event that comes again after its record expired is stored and counted twice"))

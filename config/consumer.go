@@ -32,7 +32,7 @@ func (c *Consumer) Validate() error {
 	}
 	if sum > c.ShutdownGrace {
 		errs = append(errs, problem("consumer.shutdown_grace",
-			"want at least processor_timeout + batch_linger + commit_timeout + publish_timeout + "+
+			"want at least "+sum.String()+", which is processor_timeout + batch_linger + commit_timeout + publish_timeout + "+
 				(FlushTime+CloseTime).String()+", or a drain is cut short"))
 	}
 	if c.ReadyMaxAge <= c.ProcessorTimeout+c.CommitTimeout {

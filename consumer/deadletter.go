@@ -54,6 +54,9 @@ func (l *letterFlags) filter(now time.Time) (deadletter.Filter, error) {
 	}
 	// Converted by assignment: the type belongs to a package that commands do not import.
 	setText(&f.Reason, l.reason)
+	if l.reason != "" && !slices.Contains(deadletter.Reasons(), f.Reason) {
+		return f, usagef("--reason: want one of %s", list(deadletter.Reasons()))
+	}
 	setText(&f.Class, l.class)
 	if l.class != "" && l.class != "pipeline" && l.class != "tenant" {
 		return f, usagef("--class: want pipeline or tenant")
@@ -66,6 +69,16 @@ func (l *letterFlags) filter(now time.Time) (deadletter.Filter, error) {
 		return f, usagef("--until: %w", err)
 	}
 	return f, nil
+}
+
+// list is texts as a list in a sentence.
+func list[T ~string](texts []T) string {
+	out := make([]string, len(texts))
+	for i, s := range texts {
+		out[i] = string(s)
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
 }
 
 func setText[T ~string](to *T, s string) { *to = T(s) }

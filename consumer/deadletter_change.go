@@ -38,7 +38,7 @@ func (ch *changeFlags) selection(ids []string) (deadletter.Selection, error) {
 	case len(ids) > 0 && (ch.all || !f.IsZero()):
 		return sel, usagef("give ids, or filters, or --all: not several of them")
 	case len(ids) == 0 && !ch.all && f.IsZero():
-		return sel, usagef("which ones? Give ids, filters such as --reason, or --all")
+		return sel, usagef("which ones? Give ids, filters such as --reason, or --all; --status alone does not choose")
 	case ch.all && !f.IsZero():
 		return sel, usagef("give filters or --all, not both")
 	}
@@ -97,7 +97,7 @@ func (c *cli) redrive(
 	var bar *progress
 	opts.Progress = func(done, total int) {
 		if bar == nil {
-			bar = newProgress(c.stderr, total)
+			bar = newProgress(c.stderr, "looked at", total)
 		}
 		bar.at(done)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,10 +30,16 @@ func printJSON(w io.Writer, v any) error {
 }
 
 func printTable(w io.Writer, rows func(t *table)) error {
-	t := &table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	var b bytes.Buffer
+	t := &table{tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)}
 	rows(t)
 	if err := t.w.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)
+	}
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil { // an empty last cell is padded
+			return fmt.Errorf("print: %w", err)
+		}
 	}
 	return nil
 }
@@ -45,7 +52,7 @@ func (t *table) row(cells ...any) {
 	for i, c := range cells {
 		text[i] = cell(c)
 	}
-	fmt.Fprintln(t.w, strings.TrimRight(strings.Join(text, "\t"), "\t"))
+	fmt.Fprintln(t.w, strings.Join(text, "\t"))
 }
 
 // pair writes a row unless its value is empty.

@@ -71,8 +71,8 @@ func TestCurl(t *testing.T) {
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	var plain, terminal bytes.Buffer
-	p := newProgress(&plain, 20)
-	q := &progress{w: &terminal, total: 2, terminal: true}
+	p := newProgress(&plain, "sent", 20)
+	q := &progress{w: &terminal, done: "sent", total: 2, terminal: true}
 	for n := range 20 {
 		p.at(n + 1)
 	}

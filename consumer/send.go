@@ -237,8 +237,8 @@ const (
 	storedPoll    = 20 * time.Millisecond
 )
 
-var errNotStored = fmt.Errorf("not stored within %v: either the message was parked as a dead letter (its tenant is "+
-	"unknown, or a processor failed), or held or discarded (the tenant is disabled or offboarded), or the tenant's chain dropped it, or no daemon runs; "+
+var errNotStored = fmt.Errorf("not stored within %v: either the message was parked as a dead letter (a processor failed), "+
+	"or will be after tenants.unknown_grace (its tenant is unknown), or was held or discarded (the tenant is disabled or offboarded), or the tenant's chain dropped it, or no daemon runs; "+
 	"the daemon's log says which", storedTimeout)
 
 // waitStored waits until all events are stored.

@@ -43,7 +43,7 @@ func (c *cli) simulateCommand() *cobra.Command {
 traffic, so sending it a second time makes duplicates only.
 
 At the end it prints what was answered, and how many events each tenant must have had stored: usage has the
-same number. A number of tenants makes them in the running ` + "`usher dev`" + `: tenant-0001 and so on.
+same number more. A number of tenants makes them in the running ` + "`usher dev`" + `: tenant-0001 and so on.
 
 Sources: ` + strings.Join(simulate.Sources(), ", ") + ".",
 		Example: "  usher simulate --count 10000 --tenants 50 --duplicates 0.05 --seed 7\n" +
@@ -92,7 +92,7 @@ func (c *cli) simulate(ctx context.Context, s *simulateFlags) error {
 	if err != nil {
 		return usagef("%w", err)
 	}
-	bar := newProgress(c.stderr, s.count)
+	bar := newProgress(c.stderr, "sent", s.count)
 	report, err := simulate.Run(ctx, g, simulate.RunOptions{
 		Base: t.base, Rate: s.rate, Concurrency: s.concurrency, Progress: bar.at,
 	})
@@ -202,16 +202,17 @@ func (c *cli) showReport(seed uint64, r *simulate.Report) error {
 // progress tells how far a run has got: on a terminal in place, elsewhere a line for every tenth.
 type progress struct {
 	w           io.Writer
-	total, last int // total is 0 when nobody knows
+	done        string // what is counted
+	total, last int    // total is 0 when nobody knows
 	terminal    bool
 }
 
-func newProgress(w io.Writer, total int) *progress {
+func newProgress(w io.Writer, done string, total int) *progress {
 	f, ok := w.(*os.File)
-	return &progress{w: w, total: total, terminal: ok && term.IsTerminal(int(f.Fd()))}
+	return &progress{w: w, done: done, total: total, terminal: ok && term.IsTerminal(int(f.Fd()))}
 }
 
-func (p *progress) at(sent int) {
+func (p *progress) at(n int) {
 	step := max(1, p.total/10)
 	switch {
 	case p.total == 0:
@@ -219,17 +220,17 @@ func (p *progress) at(sent int) {
 	case p.terminal:
 		step = max(1, p.total/100)
 	}
-	if sent/step == p.last/step {
+	if n/step == p.last/step {
 		return
 	}
-	p.last = sent
+	p.last = n
 	switch {
 	case !p.terminal:
-		fmt.Fprintf(p.w, "%d sent\n", sent)
+		fmt.Fprintf(p.w, "%d %s\n", n, p.done)
 	case p.total == 0:
-		fmt.Fprintf(p.w, "\r%d sent", sent)
+		fmt.Fprintf(p.w, "\r%d %s", n, p.done)
 	default:
-		fmt.Fprintf(p.w, "\r%d sent (%d%%)", sent, min(100, 100*sent/p.total))
+		fmt.Fprintf(p.w, "\r%d %s (%d%%)", n, p.done, min(100, 100*n/p.total))
 	}
 }
 

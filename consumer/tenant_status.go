@@ -148,7 +148,7 @@ var errNotActive = errors.New("tenant is not active any more: what is held stays
 func (c *cli) release(
 	ctx context.Context, op *app.Operator, id visitor.TenantID, o held.ReleaseOptions, once bool,
 ) (sum held.Report, err error) {
-	bar := newProgress(c.stderr, 0)
+	bar := newProgress(c.stderr, "released", 0)
 	before := 0
 	o.Progress = func(n int) { bar.at(before + n) }
 	o.Allowed = func(ctx context.Context) error {

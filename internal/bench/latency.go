@@ -23,8 +23,8 @@ func newLatency() measurement { return &latency{} }
 
 func (l *latency) flags(f *flag.FlagSet) {
 	f.Float64Var(&l.rate, "rate", 200, "events a second, at random moments")
-	f.Float64Var(&l.seconds, "seconds", 12, "how long each round takes; its first quarter warms up")
-	f.IntVar(&l.rounds, "rounds", 3, "rounds; the medians are printed")
+	f.Float64Var(&l.seconds, "seconds", 12, "how long each round takes; its first quarter is not counted")
+	f.IntVar(&l.rounds, "rounds", 3, "rounds after one that warms the emulators up; the medians are printed")
 }
 
 func (l *latency) validate() error { return validRate(l.rate, l.seconds, l.rounds) }
@@ -49,13 +49,18 @@ func (l *latency) measure(ctx context.Context, w io.Writer) (*report, error) {
 		if err := warmUp(ctx, lab.site("warm-latency"), c); err != nil {
 			return fmt.Errorf("warm up: %w", err)
 		}
-		for round := range l.rounds {
+		for round := range 1 + l.rounds {
 			s, err := timed(ctx, lab.site("bench-latency-"+strconv.Itoa(round)), l.rate, c)
 			if err != nil {
 				return err
 			}
-			runs = append(runs, s)
-			fmt.Fprintf(w, "latency: round %d, p50 %.1f ms, p99 %.1f ms\n", round+1, s.P50, s.P99)
+			note := ""
+			if round == 0 {
+				note = " (not counted: it warms the emulators up)"
+			} else {
+				runs = append(runs, s)
+			}
+			fmt.Fprintf(w, "latency: round %d, p50 %.1f ms, p99 %.1f ms%s\n", round, s.P50, s.P99, note)
 		}
 		return nil
 	})
@@ -89,7 +94,7 @@ func warmUp(ctx context.Context, at site, c *corpus) error {
 func p50(s spread) float64 { return s.P50 }
 func p99(s spread) float64 { return s.P99 }
 
-// timed publishes a corpus at a rate to a daemon in this process. The first quarter warms up and is not counted.
+// timed publishes a corpus at a rate to a daemon in this process. The first quarter, while the daemon begins, is not counted.
 func timed(ctx context.Context, at site, rate float64, c *corpus) (s spread, err error) {
 	watch := newStopwatch()
 	err = inSite(ctx, at, func(cfg *config.Config, b *app.Backend) error {

@@ -137,6 +137,8 @@ func TestLedger(t *testing.T) {
 		`{"message":"message","message_id":"2","event_id":"evt_a","outcome":"duplicate","delivery_attempt":2}`,
 		`{"message":"message","message_id":"5","event_id":"evt_a","outcome":"duplicate","delivery_attempt":2,"lane":"overflow-1"}`,
 		`{"message":"message","message_id":"5","event_id":"evt_a","outcome":"duplicate","delivery_attempt":3,"lane":"overflow-1"}`,
+		`{"message":"message","message_id":"6","outcome":"shed","delivery_attempt":1,"lane":"overflow-1"}`,
+		`{"message":"message","message_id":"6","event_id":"evt_a","outcome":"duplicate","delivery_attempt":2,"lane":"overflow-1"}`,
 		`{"message":"message","message_id":"3","event_id":"evt_c","outcome":"nacked","delivery_attempt":1}`,
 		`{"message":"message","message_id":"4","outcome":"parked","delivery_attempt":2}`,
 		`{"message":"dead letter","dead_letter_id":"dl_1","outcome":"nacked"}`,
@@ -155,7 +157,7 @@ func TestLedger(t *testing.T) {
 	p := l.progress()
 	missing, published := l.missing()
 	again, repeated := l.again()
-	if p.ended != 4 || p.events != 1 || p.letters != 1 || missing != 1 || published != 4 || again != 3 || repeated != 2 || p.last.IsZero() {
+	if p.ended != 5 || p.events != 1 || p.letters != 1 || missing != 1 || published != 4 || again != 3 || repeated != 2 || p.last.IsZero() {
 		t.Errorf("progress %+v, missing %d of %d, again %d", p, missing, published, again)
 	}
 }

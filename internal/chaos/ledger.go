@@ -50,6 +50,9 @@ func (l *ledger) add(e *line) {
 	switch e.Message {
 	case "message":
 		l.last = time.Now()
+		if e.Outcome == "shed" {
+			return // it ends when its copy does, under the same id
+		}
 		if e.again() || l.handled[e.MessageID] {
 			l.redelivered++
 		}

@@ -28,6 +28,9 @@ type Filter struct {
 	Until    time.Time // parked before
 }
 
+// Reasons are all that a dead letter may have.
+func Reasons() []envelope.Reason { return append(envelope.Reasons(), ReasonForwarded) }
+
 // IsZero reports whether the filter means every dead letter.
 func (f *Filter) IsZero() bool { return *f == Filter{} }
 

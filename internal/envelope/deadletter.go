@@ -39,6 +39,14 @@ const (
 	ReasonProcessor       Reason = "processor"        // a processor's permanent error
 )
 
+// Reasons are all of them.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonUndecodable, ReasonTooLarge, ReasonForbiddenID, ReasonStoreRefused, ReasonStale, ReasonUnusable, ReasonUnknownTenant,
+		ReasonTenantInactive, ReasonTenantMismatch, ReasonTenantForbidden, ReasonPanic, ReasonProcessor,
+	}
+}
+
 // Class returns who can mend it.
 func (r Reason) Class() Class {
 	switch r {

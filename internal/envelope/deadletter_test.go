@@ -134,14 +134,19 @@ func TestDecodeDeadLetter_errors(t *testing.T) {
 func TestReason_Class(t *testing.T) {
 	t.Parallel()
 
-	for reason, want := range map[envelope.Reason]envelope.Class{
+	classes := map[envelope.Reason]envelope.Class{
 		envelope.ReasonUndecodable: envelope.ClassPipeline, envelope.ReasonTooLarge: envelope.ClassPipeline,
 		envelope.ReasonForbiddenID: envelope.ClassPipeline, envelope.ReasonStoreRefused: envelope.ClassPipeline,
 		envelope.ReasonStale: envelope.ClassPipeline, envelope.ReasonUnusable: envelope.ClassPipeline,
 		envelope.ReasonUnknownTenant: envelope.ClassTenant, envelope.ReasonTenantInactive: envelope.ClassTenant,
 		envelope.ReasonTenantMismatch: envelope.ClassTenant, envelope.ReasonTenantForbidden: envelope.ClassTenant,
-		envelope.ReasonProcessor: envelope.ClassTenant,
-	} {
+		envelope.ReasonProcessor: envelope.ClassTenant, envelope.ReasonPanic: envelope.ClassPipeline,
+	}
+	if n := len(envelope.Reasons()); n != len(classes) {
+		t.Errorf("%d reasons, %d have a class here", n, len(classes))
+	}
+	for _, reason := range envelope.Reasons() {
+		want := classes[reason]
 		if got := reason.Class(); got != want {
 			t.Errorf("class of %s = %s, want %s", reason, got, want)
 		}
