@@ -160,16 +160,15 @@ func TestPace_ends(t *testing.T) {
 func TestWitness(t *testing.T) {
 	t.Parallel()
 	w := &witness{now: map[string]int{}, before: map[string]bool{}}
-	first, second := &queue.Message{ID: "1", Attempt: 1}, &queue.Message{ID: "2"}
-	w.arrived(first)
-	w.arrived(second)
-	w.arrived(&queue.Message{ID: "1", Attempt: 2}) // held
-	w.left(first, queue.Ack)
-	w.left(first, queue.Ack)
-	w.left(second, queue.Nack)
-	w.arrived(second) // given back before
-	w.left(second, queue.Ack)
-	w.arrived(second) // acked before
+	w.arrived("1", 1)
+	w.arrived("2", 0)
+	w.arrived("1", 2) // held
+	w.left("1", queue.Ack)
+	w.left("1", queue.Ack)
+	w.left("2", queue.Nack)
+	w.arrived("2", 0) // given back before
+	w.left("2", queue.Ack)
+	w.arrived("2", 0) // acked before
 	want := leaseRun{Messages: 2, Settled: 3, Held: 1, Late: 1, Attempts: 1}
 	if diff := cmp.Diff(want, w.run); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
