@@ -71,6 +71,7 @@ func (d *Daemon) receiveOverflow(ctx context.Context, n int) {
 	name, topic := overflowName(d.cfg.PubSub.OverflowSubscription, n), overflowName(d.cfg.PubSub.OverflowTopic, n)
 	sub := d.backend.Queue.Subscriber(name, overflowFlow(d.cfg))
 	handle := d.dispatcher.Overflow(n)
+	closed := false // for an error, which was logged
 	d.keepReceiving(ctx, name, func() error {
 		check, cancel := context.WithTimeoutCause(ctx, checkTime, errNoAnswer)
 		info, err := d.backend.Queue.Describe(check, name)
@@ -79,6 +80,7 @@ func (d *Daemon) receiveOverflow(ctx context.Context, n int) {
 			err = errOtherTopic
 		}
 		if err != nil {
+			closed = true
 			return fmt.Errorf("%w: %w", errClosedLane, err)
 		}
 		receiving, end := context.WithCancel(ctx)
@@ -86,12 +88,16 @@ func (d *Daemon) receiveOverflow(ctx context.Context, n int) {
 		opening.Go(func() {
 			if sleep(receiving, refusalTime) {
 				d.dispatcher.OpenOverflow(n, true)
+				if closed {
+					d.logger.InfoContext(ctx, "overflow lane open again", "subscription", name)
+				}
 			}
 		})
 		defer func() {
 			end()
 			opening.Wait()
 			d.dispatcher.OpenOverflow(n, false)
+			closed = true
 		}()
 		return sub.Receive(ctx, handle)
 	})

@@ -233,6 +233,9 @@ func TestMissingLaneStopsNothing(t *testing.T) {
 	}
 	r.publish(t, overflowName(cfg.PubSub.OverflowTopic, 3), "overflow")
 	r.await(t, 2)
+	testkit.Eventually(t, 30*time.Second, func(context.Context) bool {
+		return strings.Count(r.log.String(), "overflow lane open again") == dispatch.OverflowLanes
+	}, "each lane is told to be open again")
 }
 
 // TestLaneOfAnotherTopicIsClosed: what is shed to its own topic would be kept by nobody.
