@@ -2,14 +2,13 @@ package commit
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 
 	"github.com/usherhq/usher/internal/layout"
+	"github.com/usherhq/usher/internal/parts"
 	"github.com/usherhq/usher/internal/store"
 )
-
-// maxRaw is the largest compressed payload that is kept in the identification itself; a larger one is kept in
-// parts of that size, in documents below it.
-const maxRaw = 900 << 10
 
 // rest is about how many bytes of an item are not its raw payload, which is base64 in the message.
 func (i *Item) rest() int {
@@ -26,7 +25,7 @@ func (i *Item) inParts() bool {
 		return false
 	}
 	rest := i.rest()
-	return len(i.Raw) > maxRaw || len(i.Raw)+rest+rest/4+itemOverhead > store.MaxDocument
+	return len(i.Raw) > parts.Size || len(i.Raw)+rest+rest/4+itemOverhead > store.MaxDocument
 }
 
 // parts is how many documents hold the unit's raw payload besides the record, 0 when it fits.
@@ -34,33 +33,27 @@ func (u *unit) parts() int {
 	if !u.item.inParts() || u.bare() {
 		return 0
 	}
-	return (len(u.item.Raw) + maxRaw - 1) / maxRaw
+	return (len(u.item.Raw) + parts.Size - 1) / parts.Size
 }
 
 // writeParts stores what does not fit records, before the records are created: a record whose parts are
-// missing is never seen. Parts have deterministic ids and no precondition, so writing them again is harmless; that
-// there is no record yet was read before, as another delivery's payload may differ.
+// missing is never seen. Their ids come from the payload, since another delivery's may differ, so writing them again is
+// harmless.
 func (c *Committer) writeParts(ctx context.Context, units []*unit) error {
 	expire := c.opts.Now().UTC().Add(c.opts.Retention)
 	for _, u := range units {
-		if u.partsOf == u.id {
-			continue // written in an earlier try
+		if u.partsOf == u.id || u.parts() == 0 {
+			continue // nothing to write, or written in an earlier try
 		}
-		for i := range u.parts() {
-			p, err := layout.RawPart(u.item.Event.TenantID, u.id, i)
-			if err != nil {
-				return err
-			}
-			raw := u.item.Raw[i*maxRaw:]
-			w := store.Write{Path: p, Fields: store.Fields{
-				{Name: "raw", Value: raw[:min(len(raw), maxRaw)]},
-				{Name: "expire_at", Value: expire},
-			}}
-			if err := c.opts.Store.Commit(ctx, []store.Write{w}); err != nil {
-				return err
-			}
-			c.commits.Add(1)
-			c.writes.Add(1)
+		sum := sha256.Sum256(u.item.Raw)
+		u.rawKey = hex.EncodeToString(sum[:8])
+		n, err := parts.Write(ctx, c.opts.Store, func(i int) (store.Path, error) {
+			return layout.RawPart(u.item.Event.TenantID, u.id, u.rawKey, i)
+		}, u.item.Raw, expire)
+		c.commits.Add(int64(n))
+		c.writes.Add(int64(n))
+		if err != nil {
+			return err
 		}
 		u.partsOf = u.id
 	}

@@ -2,10 +2,13 @@ package commit_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,7 +43,7 @@ func storedRaw(t *testing.T, s store.Store, d store.Doc) []byte {
 	}
 	var raw []byte
 	for i := range n {
-		p, err := layout.RawPart("t1", "evt_large", i)
+		p, err := layout.RawPart("t1", "evt_large", d.Fields.Text("raw_key"), i)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +51,7 @@ func storedRaw(t *testing.T, s store.Store, d store.Doc) []byte {
 		if err != nil || !docs[0].Exists || docs[0].Fields.Time("expire_at").IsZero() {
 			t.Fatalf("part %d: %+v, %v", i, docs, err)
 		}
-		raw = append(raw, docs[0].Fields.Bytes("raw")...)
+		raw = append(raw, docs[0].Fields.Bytes("payload")...)
 	}
 	return raw
 }
@@ -248,7 +251,7 @@ func TestManyLargePayloads(t *testing.T) {
 func TestPartsComeFirst(t *testing.T) {
 	onTroubled(t, func(t *testing.T, s *troubled, c *commit.Committer) {
 		s.before = func(_ int, w []store.Write) error {
-			if touches(w, "raw_parts/0001") {
+			if touches(w, "-0001") {
 				return code.New(code.Denied, "commit", nil)
 			}
 			return nil
@@ -265,4 +268,53 @@ func TestPartsComeFirst(t *testing.T) {
 			t.Errorf("%d records, usage %+v", n, month(t, s, "t1"))
 		}
 	})
+}
+
+// meeting is a store where the first commit of a record waits for the second to arrive and then comes through first.
+type meeting struct {
+	store.Store
+	records             atomic.Int64
+	first, second, gone chan struct{} // closed when they have arrived, and when the first is through
+}
+
+func (m *meeting) Commit(ctx context.Context, w []store.Write) error {
+	if touches(w, "raw_parts/") {
+		return m.Store.Commit(ctx, w)
+	}
+	switch m.records.Add(1) {
+	case 1:
+		close(m.first)
+		<-m.second
+		defer close(m.gone)
+	case 2:
+		close(m.second)
+		<-m.gone
+	}
+	return m.Store.Commit(ctx, w)
+}
+
+// TestPartsOfTwoProcesses: two deliveries of one event that differ in bytes come to two processes at once. The one that
+// is stored has its own payload, though the other's parts were written after its own.
+func TestPartsOfTwoProcesses(t *testing.T) {
+	t.Parallel()
+	s := &meeting{
+		Store: memstore.New(memstore.Options{}),
+		first: make(chan struct{}), second: make(chan struct{}), gone: make(chan struct{}),
+	}
+	stored, other := large(2<<20), large(2<<20+100<<10)
+	errs := make([]error, 2)
+	var all sync.WaitGroup
+	one, two := open(t, options(s)), open(t, options(s))
+	all.Go(func() { errs[0] = one.Add(context.Background(), stored) })
+	<-s.first
+	all.Go(func() { errs[1] = two.Add(context.Background(), other) })
+	all.Wait()
+	noErrors(t, errs)
+	docs := records(t, s, "t1")
+	if len(docs) != 1 || stored.Result.Duplicate || !other.Result.Duplicate {
+		t.Fatalf("%d records, results %+v and %+v", len(docs), stored.Result, other.Result)
+	}
+	if !bytes.Equal(storedRaw(t, s, docs[0]), stored.Raw) {
+		t.Error("the stored payload is not the stored event's")
+	}
 }

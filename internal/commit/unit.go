@@ -89,6 +89,7 @@ type unit struct {
 	first   bool
 	hot     bool            // another process writes its visitor too
 	partsOf visitor.EventID // the id under which its raw payload's parts are stored
+	rawKey  string          // of those parts
 }
 
 func (u *unit) key() eventKey { return eventKey{u.item.Event.TenantID, u.id} }
@@ -155,7 +156,7 @@ func (u *unit) bare() bool {
 // record makes the unit's identification.
 func (u *unit) record(now, expire time.Time) store.Write {
 	r := profile.Record{
-		Event: u.item.Event, JSON: u.item.JSON, Raw: u.item.Raw, RawEncoding: u.item.RawEncoding, RawParts: u.parts(),
+		Event: u.item.Event, JSON: u.item.JSON, Raw: u.item.Raw, RawEncoding: u.item.RawEncoding, RawParts: u.parts(), RawKey: u.rawKey,
 		FirstMatch: u.first, ProcessedAt: now, ExpireAt: expire, Bare: u.bare(),
 	}
 	return store.Write{Path: u.doc, Fields: r.Fields(), IfMissing: true}

@@ -70,7 +70,7 @@ func (s *system) rawOf(t *testing.T, id visitor.TenantID, d store.Doc) (raw []by
 	compressed := d.Fields.Bytes("raw")
 	parts = int(d.Fields.Int("raw_parts"))
 	for i := range parts {
-		p, err := layout.RawPart(id, visitor.EventID(d.Path.ID()), i)
+		p, err := layout.RawPart(id, visitor.EventID(d.Path.ID()), d.Fields.Text("raw_key"), i)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func (s *system) rawOf(t *testing.T, id visitor.TenantID, d store.Doc) (raw []by
 		if err != nil || !docs[0].Exists {
 			t.Fatalf("part %d: exists %v, %v", i, len(docs) > 0 && docs[0].Exists, err)
 		}
-		compressed = append(compressed, docs[0].Fields.Bytes("raw")...)
+		compressed = append(compressed, docs[0].Fields.Bytes("payload")...)
 	}
 	raw, err := envelope.Decompress(compressed)
 	if err != nil {

@@ -39,9 +39,10 @@ func Identification(t visitor.TenantID, e visitor.EventID) (store.Path, error) {
 	return store.NewPath(Tenants, string(t), Identifications, string(e))
 }
 
-// RawPart is one part of an identification's raw payload that is too large for one document.
-func RawPart(t visitor.TenantID, e visitor.EventID, part int) (store.Path, error) {
-	return store.NewPath(Tenants, string(t), Identifications, string(e), RawParts, fmt.Sprintf("%04d", part))
+// RawPart is one part of an identification's raw payload that is too large for one document. The key tells the
+// payloads of different deliveries of one event apart.
+func RawPart(t visitor.TenantID, e visitor.EventID, key string, part int) (store.Path, error) {
+	return store.NewPath(Tenants, string(t), Identifications, string(e), RawParts, fmt.Sprintf("%s-%04d", key, part))
 }
 
 // VisitorCollection holds a tenant's visitors.

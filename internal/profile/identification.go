@@ -17,7 +17,8 @@ type Record struct {
 	JSON        []byte // of Event, as it was sent; nil makes it anew
 	Raw         []byte // compressed
 	RawEncoding string
-	RawParts    int // documents that hold the raw payload instead, below the identification
+	RawParts    int    // documents that hold the raw payload instead, below the identification
+	RawKey      string // names those documents
 	FirstMatch  bool
 	ProcessedAt time.Time
 	ExpireAt    time.Time
@@ -57,7 +58,9 @@ func (r *Record) Fields() store.Fields {
 	)
 	switch {
 	case r.RawParts > 0:
-		f = append(f, store.Field{Name: "raw_parts", Value: int64(r.RawParts)}, store.Field{Name: "raw_encoding", Value: r.RawEncoding})
+		f = append(f, store.Field{Name: "raw_parts", Value: int64(r.RawParts)})
+		text("raw_key", r.RawKey)
+		text("raw_encoding", r.RawEncoding)
 	case len(r.Raw) > 0:
 		f = append(f, store.Field{Name: "raw", Value: r.Raw}, store.Field{Name: "raw_encoding", Value: r.RawEncoding})
 	}
