@@ -128,7 +128,8 @@ func outage(ctx context.Context, r *rig) error {
 
 // paused stops the processes of the Firestore emulator: connections stay, nothing answers.
 func paused(ctx context.Context, r *rig) error {
-	r.attempts = 5
+	// The emulator sends past flow control, and what waits in a connection loses its lease every 15 s: an attempt each time.
+	r.attempts = pick(r.s.o.short, 5, 50)
 	if err := r.wire(ctx); err != nil {
 		return err
 	}
