@@ -46,7 +46,7 @@ type options struct {
 
 const examples = `
 Examples:
-  go run ./internal/chaos                              every scenario in full; an hour or so
+  go run ./internal/chaos                              every scenario in full; about half an hour
   go run ./internal/chaos -short                       all of them with less of everything, as CI does
   go run ./internal/chaos -only kill,rolling           some of them
   go run ./internal/chaos -only twins -events 100000   the memory twins alone; needs no emulators
